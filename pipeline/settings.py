@@ -45,6 +45,9 @@ def default_home() -> Path:
 
 
 def _expand_user(path: Path) -> Path:
+    # GDAL and PostgreSQL read other names, and messages would break.
+    if any(ord(mark) < 32 or ord(mark) == 127 for mark in str(path)):
+        raise ValueError("a path with a line break or another control character is not supported")
     try:
         return path.expanduser()
     except RuntimeError as error:

@@ -395,6 +395,24 @@ def test_socket_folder_of_another_user_is_refused(
         paths.socket_folder(deep, "0123", user)
 
 
+@needs_root
+@pytest.mark.parametrize("owner", [0, 65534])
+@pytest.mark.parametrize("is_link", [True, False])
+def test_root_gives_no_folder_of_others_away(open_folder: Path, owner: int, is_link: bool) -> None:
+    """Who owns a home could put a link to any folder where the cluster's would be."""
+    victim = open_folder / "victim"
+    victim.mkdir()
+    (victim / "precious").touch()
+    os.chown(victim, owner, owner)
+    folder = victim
+    if is_link:
+        folder = open_folder / "postgres"
+        folder.symlink_to(victim)
+    with pytest.raises(StoreError, match=r"belongs to user \d+, or has other files"):
+        EmbeddedPostgres(folder).start()
+    assert victim.stat().st_uid == owner
+
+
 def test_server_without_its_socket_is_restarted(home: Path) -> None:
     server = EmbeddedPostgres(home)
     server.start()

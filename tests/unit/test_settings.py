@@ -264,3 +264,10 @@ def test_a_settings_file_that_is_no_file_is_refused(tmp_path: Path, target: str)
     (tmp_path / "lotline.toml").symlink_to(target)
     with pytest.raises(SettingsError, match=r"is a (device|pipe), not a settings file"):
         settings_file({"LOTLINE_CONFIG": str(tmp_path / "lotline.toml")})
+
+
+@pytest.mark.parametrize("path", ["/data/a\nb", "/data/\x1b[31m", "/data/\x7f"],
+                         ids=["line break", "escape", "delete"])  # fmt: skip
+def test_a_home_with_control_characters_is_refused(path: str) -> None:
+    with pytest.raises(SettingsError, match=r"LOTLINE_HOME.*control character"):
+        load_settings({"LOTLINE_HOME": path})

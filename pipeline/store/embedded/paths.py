@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -22,6 +23,7 @@ SOCKET_NAME = ".s.PGSQL.5432"
 # sun_path of <sys/un.h>: 108 bytes on Linux, 104 on macOS, including a terminating zero.
 _MAX_SOCKET_PATH_BYTES = 103
 SYSTEM_FOLDER = Path("/var/lib/lotline")
+_OURS = {"id", "data", "draft", "lock", "users", "log", "keep", "socket"}
 
 
 def ensure_project_id(folder: Path) -> str:
@@ -98,8 +100,29 @@ def _can_enter(user: ServerUser, folder: Path) -> bool:
 
 
 def _make_owner(folder: Path, user: ServerUser) -> None:
-    os.chown(folder, user.uid, user.gid)
-    folder.chmod(0o700)
+    """Give a new folder, or one of ours, to the server's user.
+
+    Who may write beside it could have put another folder, or a link to one, in its place: nobody
+    else's folder is given away, nor one with other files.
+
+    Raises:
+        StoreError: it is not one of ours.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        owner = os.fstat(descriptor).st_uid
+        names = os.listdir(descriptor)  # noqa: PTH208 - of the open folder, whatever has its name
+        others = [name for name in names if re.split(r"[.-]", name)[0] not in _OURS]
+        if owner != user.uid and (owner != os.geteuid() or others):
+            raise StoreError(
+                f"the embedded database cannot be stored in {folder}: the folder belongs to user "
+                f"{owner}, or has other files. Run as that user, or set LOTLINE_HOME to another "
+                "folder"
+            )
+        os.fchown(descriptor, user.uid, user.gid)
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def socket_folder(cluster: Path, project_id: str, user: ServerUser) -> Path:
