@@ -103,6 +103,8 @@ def batch(
     from pipeline.batch import BatchRequest, run_batch
     from pipeline.cli.batch_result import print_report
     from pipeline.cli.progress import progress
+    from pipeline.cli.supervisor import is_child_needed, run_supervised
+    from pipeline.exit_codes import INTERRUPTED
     from pipeline.settings import load_settings
 
     key = load_registry(registry or load_settings().registry, DetectionCounty).key_of(county)
@@ -123,9 +125,13 @@ def batch(
         when_unavailable="buffer" if when_unavailable == "buffer" else "defer",
         out=out or Path("out") / key,
     )
-    report = run_batch(request, progress=progress(), confirm=partial(_confirm, yes))
-    print_report(report)
-    sys.exit(130 if report.interrupted else report.exit_code)
+
+    def work() -> int:
+        report = run_batch(request, progress=progress(), confirm=partial(_confirm, yes))
+        print_report(report)
+        return INTERRUPTED if report.interrupted else report.exit_code
+
+    sys.exit(run_supervised(work) if is_child_needed(engine) else work())
 
 
 def _confirm(yes: bool, question: str) -> None:
