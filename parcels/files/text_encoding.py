@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from parcels.registry.validators import known_encoding
+from parcels.untrusted import storable_text
 
 # The language driver (byte 29 of a .dbf) of a text that is not UTF-8; others are Windows-1252.
 _DRIVERS_OF = {
@@ -77,7 +78,11 @@ class TextDecoder:
         """The text of a value that was decoded as UTF-8 with "surrogateescape"."""
         if text.isascii() or (self.is_utf8 and text.isprintable()):
             return text
-        return self.decode(text.encode("utf-8", "surrogateescape"))
+        try:
+            raw = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # JSON may write a lone surrogate: \ud800
+            return storable_text(text)
+        return self.decode(raw)
 
 
 def _decode_or_none(raw: bytes, encoding: str) -> str | None:
