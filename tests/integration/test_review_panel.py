@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 from lots import load_properties, make_detection, make_result, read_detections, start_run, write_lot
 from rasterio.enums import ColorInterp
 from rasters import LEFT, TOP, boundary, noise, write_tiff
@@ -242,6 +243,38 @@ def test_an_edit_is_undone_and_redone_exactly(reviewer: Reviewer) -> None:
     assert reviewer.reviews() == []
 
 
+def test_an_outline_is_edited_without_a_mouse(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    page.keyboard.press("e")
+    for key in ("v", "v", "Shift+ArrowRight", "ArrowDown", "Enter", "ArrowUp"):
+        page.keyboard.press(key)
+    assert "vertex" not in page.inner_text("#title")
+    page.wait_for_function("() => document.querySelector('#status').innerText.includes('m²')")
+    page.keyboard.press("s")
+    reviewer.wait_for_reviews(1)
+    [lawn] = reviewer.rows(
+        "SELECT ST_NPoints(geom) AS n, ST_AsText(geom, 17) AS wkt FROM lotline.detection "
+        "WHERE label = 'lawn' AND property_fk = :lot",
+        lot=reviewer.lots[0],
+    )
+    assert lawn.n == 6
+    kept = _vertices(shapely.to_wkt(_ground(5, 5, 20, 10), rounding_precision=17))
+    assert len(kept & _vertices(lawn.wkt)) == 3
+
+
+def test_an_object_is_drawn_without_a_mouse(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    for key in ("d", "Enter", "v", "Delete", "s"):
+        page.keyboard.press(key)
+    page.keyboard.type("pool")
+    page.keyboard.press("Enter")
+    reviewer.wait_for_reviews(1)
+    [pool] = reviewer.rows(
+        "SELECT ST_NPoints(geom) AS n FROM lotline.detection WHERE label = 'pool'"
+    )
+    assert pool.n == 4
+
+
 def _draw(reviewer: Reviewer, corners: list[tuple[float, float]], *, closes: bool) -> None:
     """Click the corners, in fractions of the map; a line ends with a double click."""
     page = reviewer.page
@@ -377,3 +410,23 @@ def test_the_imagery_is_that_of_the_segmenter(reviewer: Reviewer) -> None:
         lambda each: "/tiles/imagery/" in each.url and each.status == 200
     ):
         reviewer.page.reload()
+
+
+def test_axe_finds_no_serious_fault(reviewer: Reviewer) -> None:
+    source = PAGE.parents[1] / "node_modules" / "axe-core" / "axe.min.js"
+    page = reviewer.page
+    page.evaluate(source.read_text())
+    opened = {
+        "a property": lambda: None,
+        "editing": lambda: page.keyboard.press("e"),
+        "the keys": lambda: (page.keyboard.press("Escape"), page.keyboard.press("?")),
+    }
+    for what, open_it in opened.items():
+        open_it()
+        found = page.evaluate("() => axe.run().then((report) => report.violations)")
+        serious = [
+            (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], what

@@ -5,7 +5,9 @@
  * @property {string} name
  * @property {string} key As in `KeyboardEvent.key`, lower case.
  * @property {string} title For people.
- * @property {"property" | "object" | "draft"} when What must be there.
+ * @property {"property" | "object" | "draft" | "vertex" | "drawing"} when What must be there: a
+ *   property, a selected object, an outline that is edited, a vertex under the cursor, or an outline
+ *   of which nothing is drawn yet.
  */
 
 /** @type {Command[]} */
@@ -23,6 +25,15 @@ export const COMMANDS = [
   { name: "reshape", key: "4", title: "Reshape by a stroke", when: "draft" },
   { name: "drop_hole", key: "5", title: "Fill a hole", when: "draft" },
   { name: "clip", key: "g", title: "Clip to the boundary", when: "draft" },
+  { name: "nextVertex", key: "v", title: "Next vertex", when: "draft" },
+  { name: "previousVertex", key: "b", title: "Previous vertex", when: "draft" },
+  { name: "vertexLeft", key: "arrowleft", title: "Move the vertex left (Shift: far)", when: "vertex" },
+  { name: "vertexRight", key: "arrowright", title: "Move the vertex right", when: "vertex" },
+  { name: "vertexUp", key: "arrowup", title: "Move the vertex up", when: "vertex" },
+  { name: "vertexDown", key: "arrowdown", title: "Move the vertex down", when: "vertex" },
+  { name: "addVertex", key: "enter", title: "Add a vertex after this one", when: "vertex" },
+  { name: "removeVertex", key: "delete", title: "Remove the vertex", when: "vertex" },
+  { name: "drawSquare", key: "enter", title: "Begin with a square in the middle", when: "drawing" },
   { name: "undo", key: "z", title: "Undo", when: "draft" },
   { name: "redo", key: "y", title: "Redo", when: "draft" },
   { name: "cancel", key: "escape", title: "Cancel", when: "draft" },

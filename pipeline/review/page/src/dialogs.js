@@ -70,7 +70,13 @@ export function showHelp() {
   dialog.showModal();
 }
 
+/** @type {Record<string, string>} */
+const NAMES = {
+  escape: "Esc", enter: "Enter", delete: "Del",
+  arrowleft: "←", arrowright: "→", arrowup: "↑", arrowdown: "↓",
+};
+
 /** @param {string} key */
 export function shownKey(key) {
-  return key === "escape" ? "Esc" : key.toUpperCase();
+  return NAMES[key] ?? key.toUpperCase();
 }

@@ -158,6 +158,8 @@ class Panel {
     if (!command) return false;
     const isDrafting = this.map.isDrafting();
     if (command.when === "draft") return isDrafting;
+    if (command.when === "vertex") return this.map.hasCursor();
+    if (command.when === "drawing") return this.map.isDrawing();
     if (isDrafting) return false;
     const isMoving = ["nextObject", "previousObject", "nextProperty", "previousProperty"].includes(name);
     if (!this.property || (!this.canReview && !isMoving)) return false;
@@ -171,14 +173,16 @@ class Panel {
   onKey(event) {
     if (isTyping(event)) return;
     if (event.key === "?") return showHelp();
-    const command = COMMANDS.find((each) => each.key === event.key.toLowerCase());
-    if (!command || !this.can(command.name)) return;
+    const key = event.key.toLowerCase();
+    const command = COMMANDS.find((each) => each.key === key && this.can(each.name));
+    // Enter and the arrows belong to a button or a list that has the focus.
+    if (!command || (isFocused(event) && command.when !== "vertex" && key.length > 1 && key !== "escape")) return;
     event.preventDefault();
-    void this.run(command.name);
+    void this.run(command.name, event.shiftKey ? FAR_PX : NEAR_PX);
   }
 
-  /** @param {string} name */
-  async run(name) {
+  /** @param {string} name @param {number} [px] how far a vertex is moved */
+  async run(name, px = NEAR_PX) {
     const object = this.object();
     try {
       if (name === "nextProperty") await this.next(this.property?.key ?? 0);
@@ -190,6 +194,15 @@ class Panel {
       else if (name === "undo") this.map.undo() || say("nothing to undo");
       else if (name === "redo") this.map.redo() || say("nothing to redo");
       else if (name === "cancel") this.cancel();
+      else if (name === "nextVertex") this.goToVertex(1);
+      else if (name === "previousVertex") this.goToVertex(-1);
+      else if (name === "vertexLeft") this.map.moveVertex(-px, 0);
+      else if (name === "vertexRight") this.map.moveVertex(px, 0);
+      else if (name === "vertexUp") this.map.moveVertex(0, -px);
+      else if (name === "vertexDown") this.map.moveVertex(0, px);
+      else if (name === "addVertex") this.map.addVertex();
+      else if (name === "removeVertex") this.map.removeVertex() || say("a ring needs three vertices");
+      else if (name === "drawSquare") this.map.drawSquare();
       else if (name in TOOLS) await this.useTool(name);
       else if (object && name === "edit") this.begin(object.id, () => this.map.edit(object.id));
       else if (object && name === "accept") this.decide(object, { action: "accept" });
@@ -233,7 +246,17 @@ class Panel {
     this.edited = id;
     open();
     enableButtons((name) => this.can(name));
-    say(id === null ? "click the corners; click the first one again to close" : "drag a vertex, or an edge; Alt-click removes a vertex");
+    say(
+      id === null
+        ? "click the corners, the first one again to close; or Enter begins with a square"
+        : "drag a vertex, or an edge; Alt-click removes a vertex; without a mouse, V goes to a vertex",
+    );
+  }
+
+  /** @param {number} step */
+  goToVertex(step) {
+    say(this.map.stepVertex(step));
+    enableButtons((name) => this.can(name));
   }
 
   /** @param {string} tool */
@@ -318,6 +341,14 @@ const TOOLS = {
   drop_hole: { type: "Point", hint: "click inside the hole" },
   clip: {},
 };
+
+const NEAR_PX = 1;
+const FAR_PX = 10;
+
+/** Whether a button or the list of objects has the focus. @param {KeyboardEvent} event */
+function isFocused(event) {
+  return event.target instanceof HTMLElement && event.target.matches("button, [role=listbox]");
+}
 
 const REASONS = ["not there", "wrong outline", "shadow", "another object", "not on this property"];
 

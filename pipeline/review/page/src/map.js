@@ -5,6 +5,7 @@ import View from "ol/View.js";
 import Feature from "ol/Feature.js";
 import MultiPoint from "ol/geom/MultiPoint.js";
 import MultiPolygon from "ol/geom/MultiPolygon.js";
+import Point from "ol/geom/Point.js";
 import Draw from "ol/interaction/Draw.js";
 import Modify from "ol/interaction/Modify.js";
 import TileLayer from "ol/layer/Tile.js";
@@ -19,6 +20,7 @@ import { Circle, Fill, Stroke, Style } from "ol/style.js";
 
 import { ExactCoordinates } from "./exact_coordinates.js";
 import { BOUNDARY, labelColour } from "./palette.js";
+import { VertexCursor } from "./vertex_cursor.js";
 
 /** @typedef {import("./types.js").Property} Property */
 /** @typedef {import("./types.js").Detection} Detection */
@@ -45,12 +47,19 @@ export class PropertyMap {
     this.undone = [];
     this.onChange = () => {};
     this.giveUpShape = () => {};
+    this.cursor = new VertexCursor();
     this.boundaryLayer = new VectorLayer({ source: this.boundary, style: boundaryStyle });
     this.detectionLayer = new VectorLayer({
       source: this.detections,
       style: (feature) => detectionStyle(feature, feature.getId() === this.selected),
     });
-    this.draftLayer = new VectorLayer({ source: this.draft, style: draftStyle });
+    this.draftLayer = new VectorLayer({
+      source: this.draft,
+      style: () => {
+        const vertex = this.cursor.position(this.draftCoordinates());
+        return vertex ? [...draftStyle, cursorStyle(vertex)] : draftStyle;
+      },
+    });
     this.map = new OlMap({
       target,
       layers: [this.imagery, this.county, this.boundaryLayer, this.detectionLayer, this.draftLayer],
@@ -201,6 +210,7 @@ export class PropertyMap {
     this.draft.addFeature(feature);
     this.detectionLayer.setOpacity(0.35);
     this.modify = new Modify({ source: this.draft, pixelTolerance: 12 });
+    this.cursor.reset();
     this.done = [{ coordinates, cutOff: [] }];
     this.undone = [];
     this.modify.on("modifyend", () => {
@@ -227,6 +237,56 @@ export class PropertyMap {
     this.done.push(next);
     this.setDraft(next);
     return true;
+  }
+
+  /** Go to the next vertex, or back; where the cursor is then. @param {number} step */
+  stepVertex(step) {
+    const where = this.cursor.step(this.draftCoordinates(), step);
+    this.draftLayer.changed();
+    return where;
+  }
+
+  /** Move the vertex under the cursor by pixels. @param {number} right @param {number} down */
+  moveVertex(right, down) {
+    const metres = this.map.getView().getResolution() ?? 1;
+    return this.keepDraft(this.cursor.move(this.draftCoordinates(), [right * metres, -down * metres]));
+  }
+
+  addVertex() {
+    return this.keepDraft(this.cursor.insert(this.draftCoordinates()));
+  }
+
+  removeVertex() {
+    return this.keepDraft(this.cursor.remove(this.draftCoordinates()));
+  }
+
+  /** @param {Position[][][] | null} coordinates */
+  keepDraft(coordinates) {
+    if (!coordinates) return false;
+    const changed = { coordinates, cutOff: this.cutOff() };
+    this.done.push(changed);
+    this.undone = [];
+    this.setDraft(changed);
+    return true;
+  }
+
+  hasCursor() {
+    return this.cursor.at !== null && this.draft.getFeatures().length > 0;
+  }
+
+  /** Whether an outline is being drawn of which nothing is there yet. */
+  isDrawing() {
+    return this.drawing !== undefined && this.draft.getFeatures().length === 0;
+  }
+
+  /** Begin the outline with a square in the middle of the map. */
+  drawSquare() {
+    const view = this.map.getView();
+    const [x = 0, y = 0] = view.getCenter() ?? [];
+    const half = 30 * (view.getResolution() ?? 1);
+    const ring = [[x - half, y - half], [x + half, y - half], [x + half, y + half], [x - half, y + half], [x - half, y - half]];
+    this.begin([[ring]]);
+    this.onChange();
   }
 
   /** @param {Draft | undefined} changed */
@@ -308,6 +368,19 @@ function overviewStyle(feature) {
   const isBoundary = feature.get("layer") === "boundaries";
   const colour = isBoundary ? "#ffffff" : labelColour(String(feature.get("label")));
   return new Style({ stroke: new Stroke({ color: colour, width: 1 }) });
+}
+
+/** @param {Position} vertex */
+function cursorStyle(vertex) {
+  return new Style({
+    geometry: new Point(vertex),
+    image: new Circle({
+      radius: 9,
+      fill: new Fill({ color: "#0057ff" }),
+      stroke: new Stroke({ color: "#ffffff", width: 3 }),
+    }),
+    zIndex: 3,
+  });
 }
 
 // More handles than these would hide the outline; the one under the pointer is always drawn.
