@@ -50,6 +50,8 @@ _PARCEL_TYPE_NAMES = (
 # From here on a double, and a single-precision number, stands for several integers, so that
 # neighbours would have one id.
 MAX_EXACT, MAX_EXACT_SINGLE = 2.0**53, 2.0**24
+# As long as ids in the properties CSV may be; a database cannot index much longer ones.
+_MAX_ID_CHARACTERS = 500
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 
 
@@ -163,7 +165,7 @@ def meanings_by_code(coded: Iterable[tuple[object, object]]) -> dict[str, str]:
 
 
 def parcel_id_text(value: object) -> str | None:
-    """A parcel id as text, exactly as written by the county; None if empty.
+    """A parcel id as text, exactly as written by the county; None if empty or far too long.
 
     White space is kept. A number in a float column loses its ".0"; from `MAX_EXACT` on it is None.
     """
@@ -173,7 +175,8 @@ def parcel_id_text(value: object) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    text = str(value)
+    return text if len(text) <= _MAX_ID_CHARACTERS else None
 
 
 def resolve_columns(

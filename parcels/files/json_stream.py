@@ -160,6 +160,10 @@ class _JsonWindow:
                     continue
                 message = f"its JSON is damaged or ends too early ({error.msg}); download it again"
                 raise ValueError(message) from None
+            except ValueError:  # of Python, for numbers of thousands of digits
+                raise ValueError(
+                    "a number in it has thousands of digits; save that column as text"
+                ) from None
             # A number may continue behind the window.
             if end == len(self._window) and self._fill():
                 continue

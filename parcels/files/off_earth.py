@@ -56,7 +56,11 @@ class OffEarth:
         example = fitting or ("EPSG:4326" if looks == "degrees" else "EPSG:2274")
         which = "that fits" if fitting else "of the county"
         return (
-            f"{self.rows:,} lots are not on Earth: their coordinates, such as x {x:,.0f}, "
-            f"y {y:,.0f}, look like {looks}, but {said_by} says {crs.name}. Set 'crs:' in the "
+            f"{self.rows:,} lots are not on Earth: their coordinates, such as x {_number(x)}, "
+            f"y {_number(y)}, look like {looks}, but {said_by} says {crs.name}. Set 'crs:' in the "
             f"registry entry to the one {which}, for example crs: {example}"
         )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) < 1e12 else f"{value:g}"

@@ -40,7 +40,7 @@ from parcels.id_column import usable_ids
 from parcels.parcel_source import lot_geometries
 from parcels.plausibility import check_plausibility, suggest_crs
 from parcels.registry.county import County
-from parcels.untrusted import sanitize_text
+from parcels.untrusted import printable, sanitize_text
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,8 @@ class ParcelFile:
 
     def unreadable(self, why: object) -> SourceMisconfigured:
         """The error for a file that cannot be used as parcels."""
-        return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {why}")
+        reason = " ".join(printable(str(why)).split())
+        return SourceMisconfigured(f"{self.path}: cannot be read as parcels: {reason}")
 
     def no_polygons(self) -> SourceMisconfigured:
         """The error if no row has a polygon; every property would get a fallback buffer."""

@@ -19,7 +19,7 @@ Texts = list[str | None]
 
 
 def column_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
-    """The values (n,) of a column as text; null, NaN and undecodable values are None."""
+    """The values (n,) of a column as text; null, NaN, undecodable and nested values are None."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
@@ -37,7 +37,21 @@ def column_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
         return _without_rounded(single.to_pylist(), texts, MAX_EXACT_SINGLE, decoder)
     if pa.types.is_floating(kind):
         return _exact_floats(column.to_pylist(), decoder)
-    return _each(column, number_text if pa.types.is_decimal(kind) else str)
+    return _other_texts(column, decoder)
+
+
+def _other_texts(column: pa.Array, decoder: TextDecoder) -> Texts:
+    """The texts of decimals, truth values, dates and times; none of lists and records."""
+    kind = column.type
+    if pa.types.is_decimal(kind):
+        return _each(column, number_text)
+    if pa.types.is_nested(kind):
+        return [None] * len(column)  # a list or a record is no id, and no part of an address
+    try:
+        return _each(column, str)
+    except (ValueError, OverflowError, pa.ArrowException):
+        decoder.undecodable += len(column)  # dates that Python has not, time zones of nowhere
+        return [None] * len(column)
 
 
 def number_text(number: float | Decimal) -> str | None:
