@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, text
 
 from pipeline.errors import NotStored
+from pipeline.store.runs.counted_ground import IS_COUNTED
 
 Bbox = tuple[float, float, float, float]
 
@@ -94,6 +95,7 @@ COLLECTIONS = {
             "d.geom",
             _PROPERTY_COLUMNS
             | {
+                "property_state": "p.state",
                 "label": "d.label",
                 "state": "d.state",
                 "score": "d.score",
@@ -128,8 +130,9 @@ COLLECTIONS = {
                 "segmenter": "m.segmenter",
                 "created_at": "m.created_at",
             },
-            """lotline.property p
-            JOIN lotline.measurement m ON m.property_fk = p.id AND m.current
+            # As the status counts them: the measurements of a vanished lot say nothing of today.
+            f"""lotline.property p
+            JOIN lotline.measurement m ON m.property_fk = p.id AND m.current AND {IS_COUNTED}
             JOIN lotline.boundary b ON b.id = m.boundary_fk""",
             _OF_PROPERTY | {"label": "m.label = :value", "source": "m.source = :value"},
         ),
