@@ -170,6 +170,7 @@ def test_a_conflict_shows_both_versions_and_their_difference(client: Client) -> 
         {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [2, 2], [0, 0]]]},
         {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]},
         {"type": "MultiPolygon", "coordinates": [[[[LON + i * 1e-9, 35] for i in range(100_001)]]]},
+        {"type": "MultiPolygon", "coordinates": [{"a": 1}, [], 1]},
         {"type": "Point", "coordinates": [0, 0]},
         "a text",
         None,

@@ -132,7 +132,7 @@ def _geometry(drawn: Outline | Shape) -> BaseGeometry:
     try:
         geometry = shape(drawn.model_dump())
         coordinates = shapely.get_coordinates(geometry)
-    except (ValueError, TypeError, IndexError, AttributeError, GEOSException) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, GEOSException) as error:
         raise InvalidOutline(f"the {drawn.type} has odd coordinates: {error}") from error
     # Not for NaN either.
     if not ((abs(coordinates[:, 0]) <= 180) & (abs(coordinates[:, 1]) <= 90)).all():
