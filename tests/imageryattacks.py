@@ -218,6 +218,26 @@ for _name in FILES:
 
         ATTACKS[f"{_name}: .aux.xml with {_kind}"] = _with_pam
 
+# A CRS inside a file, replaced by a text of the same length.
+for _name in ("a.tif", "a.jp2", "a.img"):
+    for _new in ("+init={there}:1", "{there}", "file://{there}", "{url}/crs"):
+
+        def _replaced(folder: Path, bait: Canary, name: str = _name, new: str = _new) -> Path:
+            path = base(folder, name)
+            content = path.read_bytes()
+            there = bait.file("g", "CANARY-7F3A" * 40)
+            text = new.format(there=there, url=bait.url).encode()
+            for old in (b"urn:ogc:def:crs:EPSG::32616", b"WGS 84 / UTM zone 16N", b"PROJCS["):
+                at = content.find(old)
+                while at >= 0:
+                    content = content[:at] + text + content[at + len(text) :]
+                    at = content.find(old, at + 1)
+            path.write_bytes(content)
+            Path(f"{path}.aux.xml").unlink(missing_ok=True)
+            return path
+
+        ATTACKS[f"{_name}: its CRS is {_new}"] = _replaced
+
 # Metadata inside a TIFF.
 TAGS: dict[str, Callable[[Canary], tuple[str, dict[str, str]]]] = {
     "OVERVIEW_FILE": lambda b: ("OVERVIEWS", {"OVERVIEW_FILE": f"/vsicurl/{b.url}/a.ovr"}),

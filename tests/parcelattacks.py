@@ -41,12 +41,12 @@ def frame() -> gpd.GeoDataFrame:
     return gpd.GeoDataFrame({"APN": OWN}, geometry=LOTS, crs=4326)
 
 
-def write(path: Path, **more: object) -> Path:
+def write(path: Path, crs: str = "EPSG:4326", **more: object) -> Path:
     """The file's own lots, in the format of the suffix."""
     path.parent.mkdir(exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame().to_file(path, **more)
+        frame().to_crs(crs).to_file(path, **more)
     return path
 
 
@@ -433,6 +433,37 @@ for _crs in ("{folder}/crs.prj", "{url}/crs", "@{folder}/crs.prj", "+init={folde
         return _parquet_crs(folder, crs.format(folder=bait.folder, url=bait.url))
 
     ATTACKS[f"GeoParquet: crs {_crs}"] = _named
+
+
+# CRSs inside binary formats, replaced by a text of the same length.
+def _replaced_crs(suffix: str, text: str, **options: Any) -> Attack:
+    def attack(folder: Path, bait: Canary) -> Path:
+        path = write(folder / f"lots{suffix}", crs="EPSG:26715", **options)
+        there = bait.file("g", b"CANARY-7F3A" * 40)
+        files = path.rglob("*") if path.is_dir() else [path]
+        for file in files:
+            content = file.read_bytes()
+            for encoding in ("utf-8", "utf-16-le"):
+                for start in ("PROJCS[", "PROJCRS[", "PROJCRS ["):
+                    at = content.find(start.encode(encoding))
+                    while at >= 0:
+                        new = text.format(there=there).encode(encoding)
+                        content = content[:at] + new + content[at + len(new) :]
+                        at = content.find(start.encode(encoding), at + 1)
+            file.write_bytes(content)
+        return path
+
+    return attack
+
+
+for _suffix, _options in {
+    ".fgb": {}, ".gpkg": {}, ".gdb": {"driver": "OpenFileGDB"}, ".sqlite": {"driver": "SQLite"},
+}.items():  # fmt: skip
+    for _text in (
+        "+init={there}:1 ", "{there} ", "+proj=utm +zone=15 +nadgrids={there} ",
+        'EXTENSION["PROJ4_GRIDS","{there}"] ', "file://{there} ",
+    ):  # fmt: skip
+        ATTACKS[f"{_suffix}: a CRS of {_text}"] = _replaced_crs(_suffix, _text, **_options)
 
 
 # Shapefiles whose parts are links, or that have unusual siblings.

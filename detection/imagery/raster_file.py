@@ -38,6 +38,8 @@ _SIGNATURES = (
     (HFA_START, "HFA"),
 )
 _HEAD_BYTES = 4096
+# What rasterio lets through of damaged metadata: GDAL's own errors, and texts that are none.
+_OF_METADATA = (CPLE_BaseError, UnicodeDecodeError)
 _TIFF, _VRT, _IMG = "GTiff", "VRT", "HFA"
 
 
@@ -66,8 +68,7 @@ def open_raster(path: str, **options: Any) -> DatasetReader:  # noqa: ANN401 - r
     _check_beside(path)
     try:
         return with_colours(_open(path, driver, **options))
-    except CPLE_BaseError as error:
-        # rasterio lets the errors of some metadata through as GDAL's own.
+    except _OF_METADATA as error:
         raise UnreadableRaster(f"its metadata are damaged ({error})") from error
 
 
@@ -137,7 +138,10 @@ def _check_vrt(path: str, _changed_ns: int) -> None:
 
 
 def _open(path: str, driver: str, **options: Any) -> DatasetReader:  # noqa: ANN401
-    dataset = _checked(rasterio.open(path, driver=driver, **options), path)
+    try:
+        dataset = _checked(rasterio.open(path, driver=driver, **options), path)
+    except _OF_METADATA as error:
+        raise UnreadableRaster(f"its metadata are damaged ({error})") from error
     # An .img may keep its pixels in an .ige that it names.
     if driver == _IMG and any(Path(f).parent != Path(path).parent for f in dataset.files):
         dataset.close()
