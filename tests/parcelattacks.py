@@ -438,7 +438,7 @@ for _crs in ("{folder}/crs.prj", "{url}/crs", "@{folder}/crs.prj", "+init={folde
 # CRSs inside binary formats, replaced by a text of the same length.
 def _replaced_crs(suffix: str, text: str, **options: Any) -> Attack:
     def attack(folder: Path, bait: Canary) -> Path:
-        path = write(folder / f"lots{suffix}", crs="EPSG:26715", **options)
+        path = write(folder / f"lots{suffix}", crs="EPSG:26915", **options)
         there = bait.file("g", b"CANARY-7F3A" * 40)
         files = path.rglob("*") if path.is_dir() else [path]
         for file in files:

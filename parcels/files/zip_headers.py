@@ -106,7 +106,8 @@ def _check_entry(member: zipfile.ZipInfo) -> None:
     ):
         raise _refusal("it is compressed by an unusual method")
     kind = stat.S_IFMT(member.external_attr >> 16) if member.create_system == _UNIX else 0
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+    # What was packed from standard input is marked as a pipe.
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO):
         raise _refusal(f"{name} in it is a link or a device, not a file")
     if member.compress_type == zipfile.ZIP_STORED and member.file_size != member.compress_size:
         raise _refusal(f"{name} in it has two sizes")

@@ -18,7 +18,7 @@ from imageryattacks import ATTACKS, CANARY_PIXEL, SIDE, own, pixels_elsewhere, v
 from rasterio.errors import RasterioError
 from rasters import LEFT, TOP, noise, pixel_grid, write_tiff
 
-from detection.errors import ImageryError
+from detection.errors import ImageryError, NoImagery
 from detection.imagery import open_imagery
 from detection.imagery.pixel_grid import PixelWindow
 from detection.imagery.raster_file import open_raster
@@ -46,7 +46,7 @@ def highest_pixel(path: Path) -> int:
             found += [dataset.read(1, out_shape=(1, 9, 9)).max(), dataset.read().max()]
             dataset.read_masks(1)
             dataset.tags()
-    except (ImageryError, RasterioError):
+    except (ImageryError, NoImagery, RasterioError):
         return 0
     return int(max(found))
 
