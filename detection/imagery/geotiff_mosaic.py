@@ -186,7 +186,8 @@ def _unreadable_note(unreadable: dict[str, str], count: int) -> tuple[str, ...]:
     if not unreadable:
         return ()
     named = [
-        f"{printable(path)} ({reason})" for path, reason in islice(unreadable.items(), _MAX_LISTED)
+        f"{printable(path)} ({reason.partition('. ')[0]})"
+        for path, reason in islice(unreadable.items(), _MAX_LISTED)
     ]
     more = len(unreadable) - len(named)
     rest = f"; and {more:,} more" if more else ""
