@@ -673,6 +673,11 @@ _FUNCTIONS = {
     "XB": "XB_LoadXML('{there}')",
     "import": "ImportGeoJSON('{there}', 'x')",
     "gdal": "gdal_get_pixel_value('{there}', 1, 'pixel', 0, 0)",
+    "a schema": "XB_Create(x'3c612f3e', 0, '{there}')",
+    "a comment in a text": "'--', XB_SchemaValidate(x'3c612f3e', '{there}', 0)",
+    "quotes": "\"load_extension\" ('{there}')",
+    "a PROJ text": "AsText(ST_Transform(MakePoint(1, 2, 4326), 4326, NULL, '+proj=hgridshift "
+    "+grids={there}'))",
 }
 for _suffix in (".gpkg", ".sqlite"):
     for _module in ("VirtualOGR", "VirtualShape", "VirtualText", "VirtualGeoJSON", "VirtualDbf"):
@@ -700,6 +705,12 @@ for _name, _call in _FUNCTIONS.items():
             f"CREATE TRIGGER canary AFTER INSERT ON lots BEGIN SELECT {c.format(there=there)}; END"
         ],
     )
+_sql(
+    "a generated column",
+    lambda there, _: [
+        f"ALTER TABLE lots ADD COLUMN x TEXT AS (XB_Create(x'3c612f3e', 0, '{there}'))"
+    ],
+)
 _sql(
     "a CRS that names a grid",
     lambda there, _: [

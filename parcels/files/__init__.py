@@ -14,6 +14,7 @@ shapefile_check      refuses shapefiles that are damaged or mixed
 self_contained       refuses files that would make GDAL open other data
 foreign_links        refuses links out of the folder that the entry names
 sqlite_schema        refuses databases whose tables are other files
+sql_calls            the functions that a view may call
 missing_polygons     rows without a usable polygon
 off_earth            coordinates that are not in the CRS that the file names
 

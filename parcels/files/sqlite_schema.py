@@ -14,6 +14,7 @@ from pathlib import Path
 
 from parcels.crs_definition import names_paths
 from parcels.errors import AddressRefused
+from parcels.files.sql_calls import harmful_call
 
 # Indexes, and views on the file's own tables.
 _MODULES = frozenset(
@@ -25,14 +26,6 @@ _MODULES = frozenset(
 _VIRTUAL = re.compile(
     r"^\W*create\s+virtual\s+table\s+(?:if\s+not\s+exists\s+)?.+?\susing\s*[\"'`\[]?\s*(\w+)",
     re.IGNORECASE | re.DOTALL,
-)
-# Functions of GDAL, SpatiaLite and SQLite that read, write or fetch something.
-_FUNCTIONS = re.compile(
-    r"\b(ogr_\w+|gdal_\w+|hstore_\w+|load_extension|eval|readfile|writefile|fsdir|edit|rl2_\w+"
-    r"|blob(from|to)file|xb_\w*(load|store|file)\w*|\w*(import|export)\w+|\w*shapefile\w*"
-    r"|(get|check)?dxf\w*|\w*wfs\w*|stored\w+|sqlproc_\w+|\w*logfile\w*|se_\w+|createroutingnetwork"
-    r"|register\w+|proj_(set|get)\w+|postgres\w*|virtual\w+)[\"'`\]]?\s*\(",
-    re.IGNORECASE,
 )
 _SRS_TABLES = {
     "gpkg_spatial_ref_sys": ("definition",),
@@ -83,8 +76,10 @@ def _foreign(database: sqlite3.Connection) -> Iterator[str]:
             module = _VIRTUAL.match(text)
             if module is None or module[1].lower() not in _MODULES:
                 yield f"its table {name!r}"
-        elif _FUNCTIONS.search(_expressions(str(kind), _without_comments(text))):
-            yield f"its {kind} {name!r}"
+        elif kind in ("view", "table"):
+            call = harmful_call(text, in_view=kind == "view")
+            if call is not None:
+                yield f"its {kind} {name!r} calls {call}(), which perhaps"
     for table, columns in _SRS_TABLES.items():
         if table in tables:
             has = {str(row[1]).lower() for row in database.execute(f"PRAGMA table_info({table})")}
@@ -95,16 +90,3 @@ def _foreign(database: sqlite3.Connection) -> Iterator[str]:
                     for (text,) in rows
                 ):
                     yield f"a CRS in its {table}"
-
-
-def _expressions(kind: str, sql: str) -> str:
-    """The part of a definition that is evaluated by reading."""
-    if kind == "view":
-        return sql
-    # Generated columns, behind the table's name.
-    has_generated = kind == "table" and re.search(r"\bas\W*\(", sql, re.IGNORECASE)
-    return sql.partition("(")[2] if has_generated else ""
-
-
-def _without_comments(sql: str) -> str:
-    return re.sub(r"/\*.*?\*/|--[^\n]*", " ", sql, flags=re.DOTALL)

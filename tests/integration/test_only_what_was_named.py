@@ -9,8 +9,9 @@ or log line, and the file is read as what it is or refused with a `ParcelsError`
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pyogrio
@@ -110,11 +111,37 @@ def test_the_canary_notices(tmp_path: Path, bait: Canary, is_remote: bool) -> No
     assert bait.touched
 
 
-@pytest.mark.parametrize("suffix", [".shp", ".gpkg", ".gml", ".fgb", ".tab"])
+ORDINARY = {
+    ".shp": "ESRI Shapefile", ".gpkg": "GPKG", ".gml": "GML", ".fgb": "FlatGeobuf",
+    ".json": "JSONFG", ".tab": "MapInfo File", ".mif": "MapInfo File",
+    ".sqlite": "SQLite", ".kml": "LIBKML",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ORDINARY)
 def test_an_ordinary_zip_is_read(tmp_path: Path, suffix: str) -> None:
-    driver = {"driver": "MapInfo File"} if suffix == ".tab" else {}
-    path = zip_of(write(tmp_path / "in" / f"lots{suffix}", **driver))
+    options = {"SPATIALITE": "YES"} if suffix == ".sqlite" else {}
+    file = tmp_path / "in" / f"lots{suffix}"
+    path = zip_of(write(file, driver=ORDINARY[suffix], **options))
     assert sorted(map(str, small(County(key="here", path=path), tmp_path))) == OWN
+
+
+def test_an_ordinary_view_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "lots.gpkg", layer="lots")
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(
+            "CREATE VIEW seen (fid, APN, geom) AS SELECT fid, upper(APN), geom FROM lots "
+            "WHERE fid IN (1, 2, 3) AND (ST_IsEmpty(geom) = 0) -- all of them"
+        )
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, identifier, data_type, srs_id) "
+            "VALUES ('seen', 'seen', 'features', 4326)"
+        )
+        database.execute(
+            "INSERT INTO gpkg_geometry_columns VALUES ('seen', 'geom', 'POLYGON', 4326, 0, 0)"
+        )
+        database.commit()
+    assert small(County(key="here", path=path, layer="seen"), tmp_path) == OWN
 
 
 def test_a_named_link_is_read_with_the_parts_beside_its_target(tmp_path: Path) -> None:
