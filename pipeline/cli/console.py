@@ -55,8 +55,9 @@ class _PlainTextConsole(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         width = (options or self.options).max_width
-        if isinstance(renderable, Table) and _needed_width(renderable) > width:
-            renderable = _as_lines(renderable)
+        # Without a header it is a grid that Rich lays out, such as a progress bar's.
+        if isinstance(renderable, Table) and renderable.show_header:
+            renderable = renderable if _needed_width(renderable) <= width else _as_lines(renderable)
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment

@@ -21,28 +21,29 @@ from pipeline.plurals import count_of
 from pipeline.redaction import redactor
 
 LINE_EVERY_S = 10.0
+# Columns that a bar with its task, count and times needs.
+_BAR_WIDTH = 72
 
 
 class BarProgress:
     """A `rich` progress bar on standard error."""
 
     def __init__(self, unit: str) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit, markup=False),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console(stderr=True),
-        )
+        out = console(stderr=True)
+        self._is_narrow = out.width < _BAR_WIDTH
+        count = (MofNCompleteColumn(), TextColumn(unit, markup=False), TimeElapsedColumn())
+        wide = (TextColumn("{task.description}", markup=False), BarColumn(), *count,
+                TimeRemainingColumn())  # fmt: skip
+        self._bar = Progress(*(count if self._is_narrow else wide), console=out)
 
     def message(self, what: str) -> None:
         """Print a line above the bar."""
         self._bar.console.print(redactor.text(what))
 
     def start(self, total: int, what: str) -> None:
-        """Show the bar."""
+        """Show the bar; in a narrow terminal only the count, below the task's name."""
+        if self._is_narrow:
+            self.message(what)
         self._task = self._bar.add_task(what, total=total)
         self._bar.start()
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -201,3 +202,14 @@ def test_a_table_as_lines_shows_text_alone(hostile: str) -> None:
     assert printed.count("\n") == 2
     if hostile.isprintable():
         assert hostile in printed
+
+
+@pytest.mark.parametrize("width", [20, 40])
+def test_a_progress_bar_is_a_bar_in_a_narrow_terminal(width: int) -> None:
+    out = console()
+    out.width = width
+    bar = Progress(TextColumn("Sample county (synthetic):"), BarColumn(), console=out)
+    bar.add_task("", total=5)
+    with out.capture() as captured:
+        out.print(bar.get_renderable())
+    assert "<" not in captured.get()

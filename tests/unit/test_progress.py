@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.cli import progress
-from pipeline.cli.progress import LineProgress
+from pipeline.cli.progress import BarProgress, LineProgress
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,18 @@ def test_one_item_is_singular(
 def test_a_message_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     LineProgress("properties").message("querying Here's parcel server")
     assert capsys.readouterr().err == "querying Here's parcel server\n"
+
+
+@pytest.mark.parametrize("width", [40, 71, 72, 120])
+def test_a_narrow_terminal_shows_the_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    bar = BarProgress("properties")
+    bar.start(1_234, "Sample county (synthetic)")
+    bar.advance(17)
+    bar.stop()
+    shown = capsys.readouterr().err
+    assert "17/1234" in shown
+    assert "Sample county (synthetic)" in shown
+    assert "…" not in shown
