@@ -29,29 +29,49 @@ from pipeline.store.runs.counted_ground import HAS_VANISHED
 
 log = logging.getLogger(__name__)
 
+# At the equator; nowhere are there more.
+_M2_PER_SQUARE_DEGREE = 111_700.0**2
+
 # Accepted detections whose property has another boundary today, or none, and the finished
 # properties in whose lots they lie now. Newest first: a copy on a lot that was split again is what
 # people said last.
 _CANDIDATES = text(f"""
-SELECT d.id, d.property_fk, d.run_fk, d.chip_sha256, d.label, d.prompt, d.segmenter,
-    d.weights_sha256, d.score, d.relation, d.whole_area_m2, ST_AsBinary(d.geom) AS geom,
-    p.property_id, r.reviewer, greatest(c.gsd_m, c.chip_gsd_m) AS pixel_m,
-    CASE WHEN NOT {HAS_VANISHED} THEN ST_AsBinary(own.geom) END AS own_lot,
-    q.id AS to_property, b.id AS to_boundary, ST_AsBinary(b.geom) AS lot
-FROM lotline.detection d
-JOIN lotline.property p ON p.id = d.property_fk
-JOIN lotline.review r ON r.id = d.review_fk
-LEFT JOIN lotline.chip c ON c.sha256 = d.chip_sha256
-LEFT JOIN lotline.boundary own ON own.id = p.boundary_fk
-JOIN lotline.boundary b ON b.geom && d.geom AND b.source = 'lot' AND b.property_fk <> p.id
-JOIN lotline.property q ON q.id = b.property_fk AND q.boundary_fk = b.id AND q.county = p.county
-    AND q.state = 'done'
-WHERE d.id IN (SELECT detection_fk FROM lotline.review) AND d.state = 'accepted'
-    AND p.county = :county AND ({HAS_VANISHED} OR p.boundary_fk <> d.boundary_fk)
+WITH old AS MATERIALIZED (
+    SELECT d.*, p.property_id, CASE WHEN NOT {HAS_VANISHED} THEN p.boundary_fk END AS own_boundary
+    FROM (SELECT DISTINCT detection_fk FROM lotline.review) reviewed
+    CROSS JOIN LATERAL (
+        SELECT * FROM lotline.detection d
+        WHERE d.id = reviewed.detection_fk AND d.state = 'accepted' OFFSET 0) d
+    CROSS JOIN LATERAL (
+        SELECT * FROM lotline.property p WHERE p.id = d.property_fk AND p.county = :county
+            AND ({HAS_VANISHED} OR p.boundary_fk <> d.boundary_fk) OFFSET 0) p
+), near AS MATERIALIZED (
+    SELECT old.*, q.id AS to_property, b.id AS to_boundary, b.geom AS lot
+    FROM old
+    -- OFFSET 0: by index from each of the few, whatever the statistics say.
+    CROSS JOIN LATERAL (
+        SELECT b.id, b.property_fk, b.geom FROM lotline.boundary b
+        WHERE b.geom && old.geom AND b.source = 'lot' AND b.property_fk <> old.property_fk
+        OFFSET 0) b
+    CROSS JOIN LATERAL (
+        SELECT q.id FROM lotline.property q
+        WHERE q.id = b.property_fk AND q.boundary_fk = b.id AND q.county = :county
+            AND q.state = 'done' OFFSET 0) q
+)
+SELECT near.id, near.property_fk, near.run_fk, near.chip_sha256, near.label, near.prompt,
+    near.segmenter, near.weights_sha256, near.score, near.relation, near.whole_area_m2,
+    ST_AsBinary(near.geom) AS geom, near.property_id, r.reviewer,
+    greatest(c.gsd_m, c.chip_gsd_m) AS pixel_m, ST_AsBinary(own.geom) AS own_lot,
+    near.to_property, near.to_boundary, ST_AsBinary(near.lot) AS lot
+FROM near
+JOIN lotline.review r ON r.id = near.review_fk
+LEFT JOIN lotline.chip c ON c.sha256 = near.chip_sha256
+LEFT JOIN lotline.boundary own ON own.id = near.own_boundary
+-- No less than the true area, and cheap; the exact one is tested later.
+WHERE ST_Area(ST_Intersection(near.geom, near.lot)) * {_M2_PER_SQUARE_DEGREE} >= {MIN_PART_M2}
     AND NOT EXISTS (SELECT FROM lotline.review k
-        WHERE k.idempotency_key = 'carried:' || d.id || ':' || q.id)
-    AND ST_Area(CAST(ST_Intersection(d.geom, b.geom) AS geography)) >= {MIN_PART_M2}
-ORDER BY q.id, d.id DESC
+        WHERE k.idempotency_key = 'carried:' || near.id || ':' || near.to_property)
+ORDER BY near.to_property, near.id DESC
 """)  # noqa: S608
 
 # Runs and reviewers write to a property one at a time, and lock several in the order of their ids.
@@ -98,6 +118,7 @@ def carry_over(engine: Engine, county: str, min_areas_m2: Mapping[str, float] | 
 
 def carry_over_in(conn: Connection, county: str, min_areas_m2: Mapping[str, float]) -> int:
     """`carry_over` in the caller's transaction."""
+    plan_by_index(conn)
     candidates = conn.execute(_CANDIDATES, {"county": county}).all()
     if not candidates:
         return 0
@@ -119,7 +140,6 @@ def _carry(
         rest = shapely.difference(shapely.intersection(outline, lot), own_lot)
         if (left := _object_left(row, rest, min_areas_m2)) is not None:
             outlines[index] = left
-    plan_by_index(conn)
     FINDINGS.copy_rows(
         conn, (_staged(index, candidates[index], outline) for index, outline in outlines.items())
     )
