@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -23,7 +24,13 @@ class PrivateFolder:
     def __init__(self, name: str) -> None:
         folder = tempfile.mkdtemp(prefix="lotline-parcels-")
         self.path = Path(folder, name)
-        self.remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.remove = weakref.finalize(self, _remove, folder, os.getpid())
+
+
+def _remove(folder: str, process_id: int) -> None:
+    # A forked worker has a copy of the object, and the folder is still its parent's.
+    if os.getpid() == process_id:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def folder_with(dataset: Dataset) -> PrivateFolder:
