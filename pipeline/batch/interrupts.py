@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: the first one ends a run gracefully, the second one at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one ends a run gracefully, the second one at once.
+
+A terminal that is closed may send SIGHUP several times: it counts once. Under `nohup` it is
+ignored.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 # A terminal or a service manager sends these to all processes of a batch.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -34,6 +38,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue
                 self._previous_handlers[number] = signal.signal(number, self._handle)
         return self
 
@@ -48,6 +54,8 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._requested.is_set():
+            if number == signal.SIGHUP:
+                return
             raise KeyboardInterrupt
         self._requested.set()
         threading.Thread(target=self._on_first_signal, name="interrupted").start()

@@ -82,8 +82,10 @@ def main() -> None:
 
 
 def _run() -> None:
-    # SIGTERM (systemd, Docker) stops a batch as gracefully as Ctrl-C.
+    # SIGTERM (systemd, Docker) and SIGHUP (a closed terminal) stop a batch as gracefully as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     exit_at_second_signal(INTERRUPTED)
     log.configure()
     file = SettingsFile()

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 GRACE_S = 1.5
 _COUNTED = (signal.SIGINT, signal.SIGTERM)
+_COUNTED_ONCE = signal.SIGHUP  # a terminal that is closed may send it several times
 
 
 def exit_at_second_signal(exit_code: int) -> None:
@@ -30,9 +31,11 @@ def exit_at_second_signal(exit_code: int) -> None:
 
 
 def _watch(receives: socket.socket, exit_code: int) -> None:
-    count = 0
-    while count < 2:
-        count += sum(number in _COUNTED for number in receives.recv(64))
+    count, hung_up = 0, False
+    while count + hung_up < 2:
+        received = receives.recv(64)
+        count += sum(number in _COUNTED for number in received)
+        hung_up = hung_up or _COUNTED_ONCE in received
     time.sleep(GRACE_S)
     with suppress(OSError):  # not by Python's streams: the main thread may hold their locks
         os.write(2, b"stopped at once; the next batch resumes\n")

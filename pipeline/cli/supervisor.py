@@ -20,7 +20,7 @@ from pipeline.cli.output import print_message
 from pipeline.cli.second_signal import exit_at_second_signal
 from pipeline.exit_codes import INTERRUPTED
 
-_HANDED_ON = (signal.SIGINT, signal.SIGTERM)
+_HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 1.0
 
 
@@ -67,7 +67,8 @@ def _supervise(child: int, ended: int) -> int:
         os.kill(child, number)
 
     for number in _HANDED_ON:
-        signal.signal(number, hand_on)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, hand_on)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     is_told = bool(os.read(ended, 1))

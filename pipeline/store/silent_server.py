@@ -21,6 +21,9 @@ CHECK_AFTER_S = 60.0
 # How long the server has to accept a connection.
 CONNECT_TIMEOUT_S = 10
 
+# How long the server has to take a cancellation after Ctrl-C.
+CANCEL_TIMEOUT_S = 1.0
+
 _Result = TypeVar("_Result")
 
 
@@ -30,6 +33,16 @@ class WatchfulConnection(psycopg.Connection[Any]):
     def wait(self, gen: Generator[Any, Any, _Result], *args: Any, **kwargs: Any) -> _Result:  # noqa: ANN401
         """Run one of psycopg's generators; it is resumed with 0 whenever nothing has arrived."""
         return super().wait(self._watched(gen), *args, **kwargs)
+
+    def _try_cancel(self, *, timeout: float = CANCEL_TIMEOUT_S) -> None:
+        """Cancel the statement after Ctrl-C; psycopg calls it, and then waits for the end.
+
+        A silent server would make it wait for ten seconds, so its connection is given up.
+        """
+        try:
+            self.cancel_safe(timeout=min(timeout, CANCEL_TIMEOUT_S))
+        except psycopg.Error:
+            self.pgconn.finish()
 
     def _watched(self, gen: Generator[Any, Any, _Result]) -> Generator[Any, Any, _Result]:
         silent_since_s = checked_s = time.monotonic()

@@ -52,7 +52,7 @@ def batch(
         yield running
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_finishes_the_work_in_progress(
     database: Database,
     batch: Batch,
@@ -70,6 +70,30 @@ def test_one_signal_finishes_the_work_in_progress(
     assert states["done"] > 0
     assert states["pending"] > 0
     assert batch.group() == []
+
+
+def test_a_closed_terminal_that_sends_its_signal_again_stops_gracefully(
+    database: Database, batch: Batch
+) -> None:
+    for _ in range(3):
+        batch.stop(signal.SIGHUP)
+        time.sleep(0.02)
+    code, output, errors = batch.wait(60)
+    assert code == 130, (output, errors)
+    assert "the same command resumes" in output
+    assert leased_properties(database.url, KEY) == []
+
+
+def test_under_nohup_a_closed_terminal_does_not_matter(
+    county: LargeCounty, database: Database, tmp_path: Path
+) -> None:
+    command = ["nohup", *spectral_command(county, "--limit", "400")]
+    with start_process(command, tmp_path, environment(database.url, tmp_path)) as running:
+        wait_for(lambda: "leased" in count_by_state(database.url, KEY), running)
+        running.stop(signal.SIGHUP)
+        code, output, errors = running.wait(120)
+    assert code in (0, 1), (output, errors)
+    assert count_finished(database.url, KEY) == 400
 
 
 def test_two_signals_stop_at_once(

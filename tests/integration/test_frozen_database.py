@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +54,33 @@ def test_a_statement_on_a_frozen_server_ends_with_a_transient_error(engine: Engi
         assert is_transient(end.value)
     with engine.connect() as conn:  # the pool keeps no connection of before
         assert conn.execute(text("SELECT 1")).scalar() == 1
+
+
+def test_ctrl_c_does_not_wait_for_a_frozen_server(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    with engine.connect() as conn:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        conn.detach()
+        ctrl_c = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+        ctrl_c.start()
+        with frozen(engine), pytest.raises(KeyboardInterrupt):
+            driver.execute("SELECT 1")
+        assert driver.closed
+    # Psycopg's own wait for the cancelled statement, which takes five seconds more.
+    assert "not terminated after cancellation" not in caplog.text
+
+
+def test_ctrl_c_cancels_a_statement(engine: Engine) -> None:
+    with engine.connect() as conn:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        with pytest.raises(KeyboardInterrupt):
+            driver.execute("SELECT pg_sleep(60)")
+        driver.rollback()
+        assert driver.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_frozen_server_is_left_running(open_folder: Path, engine: Engine) -> None:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from loky import ProcessPoolExecutor
+from loky.backend import resource_tracker as loky_tracker
 
 from pipeline.batch.engines.worker_process import start_worker_process
 from pipeline.batch.interrupts import SIGNALS
@@ -129,6 +130,7 @@ class WorkerPool:
 def _create_executor(processes: int, threads: int = 1) -> Executor:
     if not processes:
         return ThreadPoolExecutor(threads, "worker")
+    _start_trackers()
     # loky, unlike multiprocessing's spawn, does not import the caller's main module again.
     executor: Executor = ProcessPoolExecutor(
         processes,
@@ -137,6 +139,16 @@ def _create_executor(processes: int, threads: int = 1) -> Executor:
         initargs=(setup(), os.getpid()),
     )
     return executor
+
+
+def _start_trackers() -> None:
+    """Start the resource trackers; they ignore Ctrl-C and SIGTERM, but not a closed terminal."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+        loky_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _shut_down(executor: Executor) -> None:
@@ -149,8 +161,8 @@ def _shut_down(executor: Executor) -> None:
 def _submit(executor: Executor, function: Callable[..., _T], args: tuple[Any, ...]) -> Future[_T]:
     try:
         if isinstance(executor, ProcessPoolExecutor):
-            # A process pool starts the tracker, which unblocks signals; so it starts before.
-            resource_tracker.ensure_running()
+            # A process pool starts the trackers, which unblock signals; so they start before.
+            _start_trackers()
         with _signals_blocked():
             return executor.submit(function, *args)
     except BrokenExecutor as error:
