@@ -18,6 +18,7 @@ from pipeline.store.queue import states as states_module
 from pipeline.store.queue.leases import LeaseScan
 from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
 from pipeline.store.results.outcomes import RunInfo
+from pipeline.store.runs import lifecycle
 
 
 def _states(conn: Connection) -> dict[str, tuple[str, str]]:
@@ -324,6 +325,21 @@ def test_properties_completed_after_the_request_are_not_reset(conn: Connection) 
     )
     assert states_module.reset(conn, COUNTY, requested_at=ordered_at) == 0
     assert states_module.reset(conn, COUNTY, requested_at=later) == 2
+
+
+def test_a_clock_that_is_set_back_keeps_no_result_fresh(conn: Connection) -> None:
+    """The run ended at three, by a clock that was then corrected to one."""
+    ids = load_properties(conn, 2)
+    run = start_run(conn)
+    _lease(conn, run)
+    set_state(conn, ids, "done", "measured")
+    end = text(
+        "UPDATE lotline.run SET state = 'finished', started_at = now() + interval '3 h', "
+        "finished_at = now() + interval '2 h' RETURNING now()"
+    )
+    requested_at = conn.execute(end).scalar_one()
+    assert lifecycle.get_run(conn, run.id).took_s == 0
+    assert states_module.reset(conn, COUNTY, requested_at=requested_at) == 2
 
 
 def test_concurrent_resets_do_not_block_and_keep_leases(

@@ -62,6 +62,9 @@ _COMPLETED_BEFORE_REQUEST = """(p.run_fk IS NULL OR p.run_fk IN (
     SELECT r.id FROM lotline.run r WHERE r.county = :county AND r.state <> 'running'
         AND (coalesce(r.finished_at, r.started_at)
                 <= coalesce(CAST(:requested_at AS timestamptz), 'infinity')
+            -- The clock was set back since.
+            OR coalesce(r.finished_at, r.started_at)
+                > clock_timestamp() + make_interval(mins => 1)
             OR r.settings -> 'shared_settings' IS DISTINCT FROM
                 coalesce(CAST(:shared AS jsonb), r.settings -> 'shared_settings'))))"""
 

@@ -107,9 +107,10 @@ WHERE r.county = :county AND r.state = 'running' AND {_IS_ALIVE} ORDER BY r.id
 _RUNS = f"""
 SELECT r.id, r.county, r.settings, r.segmenter, r.weights_sha256, r.started_at, r.finished_at,
     r.beat_at, r.account AS metrics, r.results, actual.state,
-    CAST(extract(epoch FROM CASE WHEN r.finished_at IS NOT NULL THEN r.finished_at
-        WHEN actual.state = 'running' THEN now() ELSE {_LAST_ACTIVITY} END - r.started_at) AS float)
-        AS took_s
+    -- Not negative, should the clock be set back during the run.
+    CAST(extract(epoch FROM greatest(CASE WHEN r.finished_at IS NOT NULL THEN r.finished_at
+        WHEN actual.state = 'running' THEN now() ELSE {_LAST_ACTIVITY} END - r.started_at,
+        interval '0')) AS float) AS took_s
 FROM lotline.run r CROSS JOIN LATERAL (
     SELECT CASE WHEN r.state = 'running' AND NOT {_IS_ALIVE} THEN 'killed' ELSE r.state END
         AS state) actual
