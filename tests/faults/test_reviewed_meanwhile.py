@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,15 +50,22 @@ FROM lotline.detection WHERE state <> 'superseded'
 
 def run_again(database: Database, run: RunInfo, ids: list[int], shift: float) -> None:
     """A run finds the same lawn and tree, shifted a little."""
-    garden = make_result(
-        make_detection(shifted(LAWN, shift)), make_detection(shifted(TREE, shift), "tree")
-    )
     with database.engine.begin() as conn:
         lease_to(conn, ids, "worker")
-    written = writer.write(
-        database.engine, run, [Processed(fk, make_boundary(), garden) for fk in ids], "worker"
-    )
+    lots = [_lot(fk, shift) for fk in ids]
+    written = writer.write(database.engine, run, lots, "worker")
     assert all(written[fk].state == "done" for fk in ids)
+
+
+def _lot(property_fk: int, shift: float) -> Processed:
+    """A garden on the property's own ground: verdicts hold for the ground."""
+    east = property_fk * 20.0
+    outline = shifted(make_boundary().geometry, east)
+    garden = make_result(
+        make_detection(shifted(LAWN, east + shift)),
+        make_detection(shifted(TREE, east + shift), "tree"),
+    )
+    return Processed(property_fk, replace(make_boundary(), geometry=outline), garden)
 
 
 def review_at_random(database: Database, rng: random.Random, over: threading.Event) -> list[int]:
