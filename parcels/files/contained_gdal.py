@@ -44,26 +44,39 @@ _lock = RLock()
 def contained_gdal(drivers: Sequence[str]) -> Iterator[None]:
     """Let pyogrio open files by these drivers only, and reach no server, until the block ends.
 
-    The block should be one call of pyogrio: other threads have the same drivers meanwhile.
+    The block should be one call of pyogrio: its other threads have the same drivers meanwhile.
 
     Raises:
         InstallationError: pyogrio's GDAL cannot be restricted.
     """
     gdal = _gdal()
     with _lock, _quiet(), _without_network(gdal):
-        every = [gdal.GDALGetDriver(number) for number in range(gdal.GDALGetDriverCount())]
+        others = _vector_drivers(gdal)
         wanted = {gdal.GDALGetDriverByName(name.encode()) for name in (*drivers, *_HELPERS)}
-        for driver in every:
+        for driver in others:
             if driver not in wanted:
                 gdal.GDALDeregisterDriver(driver)
         try:
             yield
         finally:
             # In their order, which is that in which they are tried.
-            for driver in every:
+            for driver in others:
                 gdal.GDALDeregisterDriver(driver)
-            for driver in every:
+            for driver in others:
                 gdal.GDALRegisterDriver(driver)
+
+
+def _vector_drivers(gdal: Any) -> list[int]:  # noqa: ANN401
+    """The drivers that may open a file for pyogrio, in the order in which they are tried.
+
+    Drivers of images alone stay: where rasterio shares this GDAL, other threads read by them.
+    """
+    every = [gdal.GDALGetDriver(number) for number in range(gdal.GDALGetDriverCount())]
+    return [
+        driver
+        for driver in every
+        if gdal.GDALGetMetadataItem(driver, b"DCAP_VECTOR", None) == b"YES"
+    ]
 
 
 @contextmanager
@@ -99,6 +112,7 @@ def _gdal() -> Any:  # noqa: ANN401
         "GDALGetDriverCount": (number, []),
         "GDALGetDriver": (pointer, [number]),
         "GDALGetDriverByName": (pointer, [text]),
+        "GDALGetMetadataItem": (text, [pointer, text, text]),
         "GDALRegisterDriver": (number, [pointer]),
         "GDALDeregisterDriver": (None, [pointer]),
         "CPLGetThreadLocalConfigOption": (text, [text, text]),
