@@ -17,11 +17,13 @@ from collections.abc import Callable
 from types import FrameType
 
 from pipeline.cli.output import print_message
-from pipeline.cli.second_signal import exit_at_second_signal
+from pipeline.cli.second_signal import GRACE_S, exit_at_second_signal
 from pipeline.exit_codes import INTERRUPTED
 
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 1.0
+# The child ends itself first, if it can.
+_MARGIN_S = 0.3
 
 
 def run_supervised(work: Callable[[], int]) -> int:
@@ -63,17 +65,28 @@ def _supervise(child: int, ended: int) -> int:
     # The child counts the signals; the watcher of this process must not end it before the child.
     signal.set_wakeup_fd(-1)
 
-    def hand_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        os.kill(child, number)
+    count = 0
 
+    def hand_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal count
+        count += number != signal.SIGHUP
+        os.kill(child, number)
+        if count > 1:  # a call into Ray may hold Python's lock, so that the child cannot end itself
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S + _MARGIN_S)
+
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     for number in _HANDED_ON:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, hand_on)
     _, status = os.waitpid(child, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     code = os.waitstatus_to_exitcode(status)
     is_told = bool(os.read(ended, 1))
     if is_told or code == INTERRUPTED:
         return code
+    if count > 1:
+        print_message("stopped at once; the next batch resumes", logging.WARNING)
+        return INTERRUPTED
     print_message(
         "the Ray cluster was lost: its head, or Ray on this machine, ended or cannot be reached. "
         "What was written stays. Start the cluster again, then run the same command: it resumes",

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 _SCRIPT = """
-import os, signal, sys, time
+import ctypes, os, signal, sys, time
 from pipeline.cli.second_signal import exit_at_second_signal
 from pipeline.cli.supervisor import run_supervised
 
@@ -43,6 +43,11 @@ def freeze():
     print(os.getpid(), flush=True)
     while True:
         time.sleep(1)
+
+def hold_the_lock():
+    print(os.getpid(), flush=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # another thread takes it
+    ctypes.PyDLL(None).sleep(60)  # in C, with Python's lock
 
 exit_at_second_signal(130)
 sys.exit(run_supervised(globals()[sys.argv[1]]))
@@ -81,8 +86,9 @@ def test_a_signal_to_all_processes_arrives_once() -> None:
     assert (batch.returncode, errors) == (41, "")
 
 
-def test_the_second_signal_ends_both() -> None:
-    with _start("freeze") as batch:
+@pytest.mark.parametrize("work", ["freeze", "hold_the_lock"])
+def test_the_second_signal_ends_both(work: str) -> None:
+    with _start(work) as batch:
         assert batch.stdout is not None
         child = int(batch.stdout.readline())
         for _ in range(2):
