@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.cli.streams import open_closed_streams
+from pipeline.exit_codes import INTERRUPTED
 
 __all__ = ["main"]
 
@@ -22,6 +23,8 @@ def main() -> None:
         from pipeline.cli.app import main as run
 
         run()
+    except KeyboardInterrupt:  # while the command was imported
+        sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         from parcels.missing_extra import missing_extra
 

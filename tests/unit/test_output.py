@@ -213,3 +213,14 @@ def test_a_progress_bar_is_a_bar_in_a_narrow_terminal(width: int) -> None:
     with out.capture() as captured:
         out.print(bar.get_renderable())
     assert "<" not in captured.get()
+
+
+def test_ctrl_c_during_the_imports_is_no_traceback() -> None:
+    code = (
+        "import sys, types; from pipeline.cli import main;"
+        "app = types.ModuleType('pipeline.cli.app');"
+        "app.__getattr__ = lambda name: (_ for _ in ()).throw(KeyboardInterrupt);"
+        "sys.modules['pipeline.cli.app'] = app; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"")
