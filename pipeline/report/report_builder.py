@@ -21,6 +21,7 @@ from pipeline.report.run_report import (
 )
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.area_totals import AreaTotal
+from pipeline.store.runs.concurrent import SHARED_SETTINGS
 from pipeline.store.runs.lifecycle import Run
 from pipeline.units import M2_PER_SQFT
 
@@ -36,6 +37,7 @@ def build_report(conn: Connection, run: Run) -> RunReport:
     synthetic = bool(settings.pop("synthetic", False))
     labels, prompts = run.settings.get("labels") or (), run.settings.get("prompts") or {}
     settings.pop("rejected_rows", None)  # a field of its own
+    settings.pop(SHARED_SETTINGS, None)  # hashes of others, for batches beside this one
     rejected = run.settings.get("rejected_rows") or ()
     return RunReport(
         id=run.id,
