@@ -82,6 +82,8 @@ def _supervise(child: int, ended: int) -> int:
     signal.setitimer(signal.ITIMER_REAL, 0)
     code = os.waitstatus_to_exitcode(status)
     is_told = bool(os.read(ended, 1))
+    if code == -signal.SIGINT:  # how Python ends at a Ctrl-C that nothing has handled
+        code = INTERRUPTED
     if is_told or code == INTERRUPTED:
         return code
     if count > 1:

@@ -28,6 +28,9 @@ def vanish():
 def crash():
     os.kill(os.getpid(), signal.SIGKILL)
 
+def interrupt():
+    raise KeyboardInterrupt
+
 def wait():
     received = []
     signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
@@ -45,8 +48,8 @@ def freeze():
         time.sleep(1)
 
 def hold_the_lock():
-    print(os.getpid(), flush=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # another thread takes it
+    print(os.getpid(), flush=True)
     ctypes.PyDLL(None).sleep(60)  # in C, with Python's lock
 
 exit_at_second_signal(130)
@@ -66,6 +69,12 @@ def test_an_end_with_a_report_keeps_its_exit_code(work: str, code: int) -> None:
     with _start(work) as batch:
         _, errors = batch.communicate(timeout=60)
     assert (batch.returncode, errors) == (code, "")
+
+
+def test_a_ctrl_c_that_nothing_handles_is_one_for_the_shell_too() -> None:
+    with _start("interrupt") as batch:
+        batch.communicate(timeout=60)
+    assert batch.returncode == 130
 
 
 @pytest.mark.parametrize("work", ["vanish", "crash"])
