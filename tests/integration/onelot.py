@@ -362,10 +362,10 @@ def _undecided(
     own = [*ordered.get((True, False), []), *ordered.get((True, True), [])]
     decided = shapely.union_all([*own, denied])
     decided_m2 = area_m2(finding.geometry.intersection(decided))
-    if decided_m2 < _MIN_OVERLAP_M2:
-        return finding
     if decided_m2 >= DECIDED_SHARE * finding.area_m2:
         return None
+    if decided_m2 < gsd_m**2:
+        return finding
     rest = polygonal(finding.geometry.difference(decided))
     rest = polygonal(without_new_slivers(rest, finding.geometry, 2 * gsd_m))
     parts = [part for part in rest.geoms if area_m2(part) >= MIN_PART_M2]

@@ -29,8 +29,6 @@ from pipeline.store.results.review_matches import matching
 
 # A finding with at least this share of its area on decided ground is not a new object.
 DECIDED_SHARE = 0.5
-# A smaller overlap is the rounding of a common edge.
-_MIN_OVERLAP_M2 = 0.01
 
 # The forms near each finding, by bounding boxes (&&). Units of a house have equal forms: one is
 # enough. In a fixed order, so that the same forms always leave the same outline.
@@ -74,9 +72,10 @@ def leave_decided_ground(
     """Suppress the staged findings that people decided about, and cut decided ground out of others.
 
     Suppressed is a finding that matches a review of its property (see `review_matches`), and one
-    with at least `DECIDED_SHARE` of its area on decided ground. What remains of others after the
-    cut loses its slivers (see `without_new_slivers`; two pixels, because each of two outlines may
-    be off by one), and connected parts below the label's minimum area.
+    with at least `DECIDED_SHARE` of its area on decided ground. Less than one pixel is not cut out.
+    What remains of others after the cut loses its slivers (see `without_new_slivers`; two pixels,
+    because each of two outlines may be off by one), and connected parts below the label's minimum
+    area.
 
     Args:
         lots: by property.
@@ -95,12 +94,12 @@ def leave_decided_ground(
     written = {(each.property_fk, each.fingerprint) for each in findings}
     for index, overlap_m2 in overlaps_m2.items():
         finding = findings[index]
-        if overlap_m2 < _MIN_OVERLAP_M2:
-            continue
+        lot = lots[finding.property_fk]
         if overlap_m2 >= DECIDED_SHARE * finding.detection.area_m2:
             suppressed.add(index)
             continue
-        lot = lots[finding.property_fk]
+        if overlap_m2 < _pixel_m(lot) ** 2:  # two outlines of neighbours overlap by rounding
+            continue
         rest = _remainder(finding, decided[index], lot, run)
         left = None if rest is None else with_geometry(run, lot, finding, rest)
         # Two findings that overlapped may leave the same outline.
@@ -151,13 +150,17 @@ def _remainder(
     finding: Finding, decided: BaseGeometry, lot: Processed, run: RunInfo
 ) -> MultiPolygon | None:
     """What is left of a finding without decided ground; None if that is no object."""
-    chip = lot.result.chip
-    assert chip is not None  # noqa: S101 (the lot is imaged; for the type checker)
-    pixel_m = max(chip.gsd_m, chip.chip_gsd_m or 0.0)
     min_part_m2 = run.min_areas_m2.get(finding.detection.label, MIN_PART_M2)
     outline = finding.detection.geometry
     rest = shapely.difference(outline, decided)
-    return object_left(rest, outline, 2 * pixel_m, min_part_m2)
+    return object_left(rest, outline, 2 * _pixel_m(lot), min_part_m2)
+
+
+def _pixel_m(lot: Processed) -> float:
+    """The side of a pixel in which a lot's objects were found."""
+    chip = lot.result.chip
+    assert chip is not None  # noqa: S101 (the lot is imaged; for the type checker)
+    return max(chip.gsd_m, chip.chip_gsd_m or 0.0)
 
 
 def object_left(
