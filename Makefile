@@ -41,7 +41,7 @@ batch: install
 # The review panel, in a browser: PORT=, REGISTRY=.
 review: install
 	@sh scripts/build_page.sh
-	@$(VENV)/bin/lotline review --port "$${PORT:-8787}"
+	@exec $(VENV)/bin/lotline review --port "$${PORT:-8787}"
 
 # WORKERS= sets the number of parallel test processes.
 check: $(READY)

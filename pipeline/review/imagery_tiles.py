@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 
 import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import reproject
 
 from detection.imagery.interface import ImagerySource
@@ -21,6 +23,8 @@ TILE_PX = 256
 MIN_ZOOM, MAX_ZOOM = 15, 22
 _HALF_M = math.pi * 6_378_137.0
 _WEB_MERCATOR = "EPSG:3857"
+# GDAL's arrays in memory have no place of their own: `reproject` gets it beside them.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.warp")
 # Pixels around a tile that bilinear resampling needs.
 _MARGIN_PX = 2
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from detection.imagery import open_imagery
 from detection.imagery.interface import ImagerySource
 from pipeline.open_county import open_county
+from pipeline.store.counties import bound_registry
 
 
 @dataclass(slots=True)
@@ -35,13 +36,19 @@ class PanelContext:
     def imagery(self, county: str) -> ImagerySource:
         """The imagery of a county, opened at the first call.
 
+        Without a registry of the panel's own, by the registry that the county's batches used.
+
         Raises:
             RegistryError: the registry has no such county.
             ImageryError: its imagery cannot be opened.
         """
         with self._lock:
             if county not in self._imagery:
-                opened = open_county(county, self.registry, self.home).county
+                registry = self.registry
+                if registry is None:
+                    with self.engine.connect() as conn:
+                        registry = bound_registry(conn, county)
+                opened = open_county(county, registry, self.home).county
                 self._imagery[county] = open_imagery(
                     opened.imagery, allow_private=opened.allow_private
                 )

@@ -39,7 +39,7 @@ STATUS_OF: Mapping[type[Exception], HTTPStatus] = {
     NoImagery: HTTPStatus.NOT_FOUND,
     ImageryUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    RegistryError: HTTPStatus.INTERNAL_SERVER_ERROR,  # the operator's, not the client's
+    RegistryError: HTTPStatus.NOT_FOUND,  # no such county in the panel's registry
     OperationalError: HTTPStatus.SERVICE_UNAVAILABLE,  # the database cannot be reached
 }
 _OURS = (PipelineError, DetectionError, ParcelsError)

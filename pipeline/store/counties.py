@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, text
@@ -69,6 +70,14 @@ def check_county(conn: Connection, entry: CountyEntry) -> None:
         return
     if conn.execute(_HAS_PROPERTIES, {"key": entry.key}).scalar_one():
         raise _mismatch(conn, stored, entry)
+
+
+def bound_registry(conn: Connection, key: str) -> Path | None:
+    """The registry file of a county's entry; None is the shipped one, or a county of an earlier
+    Lotline.
+    """
+    stored = conn.execute(_READ, {"key": key}).one_or_none()
+    return None if stored is None or stored.registry is None else Path(stored.registry)
 
 
 def rebind_county(conn: Connection, entry: CountyEntry) -> tuple[str | None, int]:

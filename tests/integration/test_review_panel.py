@@ -21,6 +21,8 @@ from sqlalchemy import text
 
 from detection.imagery.pixel_grid import PixelGrid
 from parcels.measure import area_m2, polygonal
+from pipeline.county_entry import find_county
+from pipeline.store.counties import bind_county
 from pipeline.store.database import Database
 from pipeline.store.reviews import verdicts
 
@@ -117,7 +119,9 @@ def reviewer(database: Database, tmp_path: Path, browser: Any) -> Iterator[Revie
         f"    imagery: {{path: {tmp_path}/here.tif}}\n"
     )
     lots = _store(database)
-    with panel(database, tmp_path, registry) as address:
+    with database.engine.begin() as conn:  # as the county's batch does
+        bind_county(conn, find_county(COUNTY, registry))
+    with panel(database, tmp_path) as address:
         page = browser.new_page(viewport={"width": 1200, "height": 800})
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -410,6 +414,16 @@ def test_the_imagery_is_that_of_the_segmenter(reviewer: Reviewer) -> None:
         lambda each: "/tiles/imagery/" in each.url and each.status == 200
     ):
         reviewer.page.reload()
+
+
+def test_imagery_that_cannot_be_read_is_said(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    refusal = '{"detail": "the reason"}'
+    page.route("**/tiles/imagery/**", lambda route: route.fulfill(status=404, body=refusal))
+    page.reload()
+    page.wait_for_function(
+        "() => document.querySelector('#status').innerText.includes('the reason')"
+    )
 
 
 def test_axe_finds_no_serious_fault(reviewer: Reviewer) -> None:

@@ -41,6 +41,7 @@ class Panel {
     });
     this.map = new PropertyMap(element("#map"), (id) => this.select(id));
     this.map.onChange = () => void this.measure();
+    this.map.onNoImagery = (address) => void this.explainNoImagery(address);
     makeButtons((name) => void this.run(name));
     addEventListener("keydown", (event) => this.onKey(event));
     element("#help-button").addEventListener("click", showHelp);
@@ -251,6 +252,17 @@ class Panel {
         ? "click the corners, the first one again to close; or Enter begins with a square"
         : "drag a vertex, or an edge; Alt-click removes a vertex; without a mouse, V goes to a vertex",
     );
+  }
+
+  /** A tile without imagery is empty; an error is said. @param {string} address */
+  async explainNoImagery(address) {
+    if (!address.startsWith("/tiles/")) return;
+    try {
+      const response = await fetch(address);
+      if (!response.ok) say(`imagery cannot be shown: ${(await response.json()).detail}`);
+    } catch {
+      // the server is away: decisions say so
+    }
   }
 
   /** @param {number} step */

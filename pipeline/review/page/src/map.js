@@ -46,6 +46,8 @@ export class PropertyMap {
     /** @type {Draft[]} what was taken back, the newest last */
     this.undone = [];
     this.onChange = () => {};
+    /** Called with the address of a tile that could not be shown. */
+    this.onNoImagery = (/** @type {string} */ _address) => {};
     this.giveUpShape = () => {};
     this.cursor = new VertexCursor();
     this.boundaryLayer = new VectorLayer({ source: this.boundary, style: boundaryStyle });
@@ -97,9 +99,14 @@ export class PropertyMap {
   showCounty(county) {
     this.countyKey = county;
     const base = encodeURIComponent(county);
-    this.imagery.setSource(
-      new XYZ({ url: `/tiles/imagery/${base}/{z}/{x}/{y}.webp`, minZoom: 15, maxZoom: MAX_ZOOM, transition: 0 }),
-    );
+    const tiles = new XYZ({
+      url: `/tiles/imagery/${base}/{z}/{x}/{y}.webp`,
+      minZoom: 15,
+      maxZoom: MAX_ZOOM,
+      transition: 0,
+    });
+    tiles.on("tileloaderror", (event) => this.onNoImagery(String(event.tile.getKey())));
+    this.imagery.setSource(tiles);
     this.county.setSource(
       new VectorTileSource({
         format: new MVT(),
