@@ -17,9 +17,13 @@ def json_response(
     headers: Mapping[str, str] | None = None,
     media_type: str = "application/json",
 ) -> Response:
-    """A response with this document; times are ISO 8601."""
-    body = json.dumps(document, allow_nan=False, separators=(",", ":"), default=_plain)
-    return Response(body, status, dict(headers or {}), media_type)
+    """A response with this document."""
+    return Response(json_text(document), status, dict(headers or {}), media_type)
+
+
+def json_text(document: object) -> str:
+    """The document as JSON; times are ISO 8601."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from shapely.geometry import mapping
 from pipeline.bbox import parse_bbox
 from pipeline.errors import NotStored, SettingsError
 from pipeline.review.access import Viewer
+from pipeline.review.json_response import json_text
 from pipeline.review.panel_context import PanelResources
 from pipeline.review.problems import ProblemError
 from pipeline.store.reads.feature_pages import (
@@ -149,13 +149,13 @@ def feature_json(row: FeatureRow) -> dict[str, Any]:
 
 def _tagged(request: Request, document: Mapping[str, Any], **untagged: object) -> Response:
     """The document with an ETag, or "not modified". What is `untagged` changes at each request."""
-    body = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    body = json_text(document)
     tag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag in (each.strip() for each in request.headers.get("if-none-match", "").split(",")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if untagged:
-        body = json.dumps({**document, **untagged}, allow_nan=False, separators=(",", ":"))
+        body = json_text({**document, **untagged})
     return Response(body, media_type=GEOJSON, headers=headers)
 
 

@@ -15,7 +15,7 @@ from pipeline.review.access import Viewer
 from pipeline.review.panel_context import PanelResources
 from pipeline.review.problems import ProblemError
 from pipeline.store.reads import vector_tiles
-from pipeline.store.reads.property_view import counties_of
+from pipeline.store.reads.property_view import has_county
 
 router = APIRouter(prefix="/tiles", tags=["tiles"])
 
@@ -33,7 +33,7 @@ def imagery(
     """The imagery of a county; 204 where there is none."""
     _check(zoom, column, row, imagery_tiles.MIN_ZOOM, imagery_tiles.MAX_ZOOM)
     with context.engine.connect() as conn:
-        if county not in {each["county"] for each in counties_of(conn, access.counties)}:
+        if not has_county(conn, county, access.counties):
             raise NotStored(f"there is no county {county[:100]!r}")
     try:
         picture = imagery_tiles.imagery_tile(context.imagery(county), zoom, column, row)

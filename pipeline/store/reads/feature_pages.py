@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from typing import Any
 
 import shapely
@@ -142,7 +141,7 @@ COLLECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class FeatureRow:
-    """A row: its key, its properties as plain values, and its geometry in EPSG:4326."""
+    """A row: its key, its properties, and its geometry in EPSG:4326."""
 
     key: int
     properties: dict[str, Any]
@@ -214,7 +213,7 @@ def _rows(
     return [
         FeatureRow(
             row["feature_key"],
-            {name: _plain(row[name]) for name in collection.columns},
+            {name: row[name] for name in collection.columns},
             geometry,
         )
         for row, geometry in zip(rows, geometries, strict=True)
@@ -234,8 +233,3 @@ def _inside(geometry: str, bbox: Bbox, values: dict[str, Any]) -> str:
             for index in range(len(boxes))
         )
     )
-
-
-def _plain(value: object) -> object:
-    """A value that JSON has."""
-    return value.isoformat() if isinstance(value, date | datetime) else value

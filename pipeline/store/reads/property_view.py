@@ -59,6 +59,11 @@ WHERE CAST(:counties AS text[]) IS NULL OR county = ANY(:counties)
 GROUP BY county ORDER BY county
 """)
 
+_HAS_COUNTY = text("""
+SELECT EXISTS (SELECT FROM lotline.property WHERE county = :id)
+    AND (CAST(:counties AS text[]) IS NULL OR :id = ANY(:counties))
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class DetectionView:
@@ -133,8 +138,7 @@ def property_view(
     Raises:
         NotStored: there is none, or it may not be seen.
     """
-    where = {"id": property_key, "counties": None if counties is None else list(counties)}
-    row = conn.execute(_PROPERTY, where).one_or_none()
+    row = conn.execute(_PROPERTY, _visible(counties, property_key)).one_or_none()
     if row is None:
         raise NotStored(f"there is no property {property_key}")
     measured = conn.execute(_MEASURED, {"id": property_key})
@@ -167,8 +171,7 @@ def property_of_detection(
     Raises:
         NotStored: there is no such detection, or it may not be seen.
     """
-    where = {"id": detection_id, "counties": None if counties is None else list(counties)}
-    found = conn.execute(_PROPERTY_OF_DETECTION, where).scalar()
+    found = conn.execute(_PROPERTY_OF_DETECTION, _visible(counties, detection_id)).scalar()
     if found is None:
         raise NotStored(f"there is no detection {detection_id}")
     return int(found)
@@ -178,21 +181,29 @@ def review_history(
     conn: Connection, detection_id: int, counties: Sequence[str] | None = None
 ) -> list[ReviewEvent]:
     """What people decided about a detection, oldest first."""
-    where = {"id": detection_id, "counties": None if counties is None else list(counties)}
     return [
         ReviewEvent(
             row.id, row.action, row.reviewer, row.note, row.created_at,
             {k: v for k, v in row.before.items() if k != "geom"}, row.after,
             None if row.geom is None else shapely.from_wkb(row.geom),
         )
-        for row in conn.execute(_HISTORY, where)
+        for row in conn.execute(_HISTORY, _visible(counties, detection_id))
     ]  # fmt: skip
 
 
 def counties_of(conn: Connection, counties: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """The counties that may be seen, with their numbers of properties."""
-    where = {"counties": None if counties is None else list(counties)}
-    return [dict(row) for row in conn.execute(_COUNTIES, where).mappings()]
+    return [dict(row) for row in conn.execute(_COUNTIES, _visible(counties)).mappings()]
+
+
+def has_county(conn: Connection, county: str, counties: Sequence[str] | None = None) -> bool:
+    """Whether a county has properties and may be seen."""
+    return bool(conn.execute(_HAS_COUNTY, _visible(counties, county)).scalar_one())
+
+
+def _visible(counties: Sequence[str] | None, row_id: int | str | None = None) -> dict[str, Any]:
+    """Bind values of the statements above: the counties that may be seen, and a row's id."""
+    return {"id": row_id, "counties": None if counties is None else list(counties)}
 
 
 def _detection(row: Row[Any]) -> DetectionView:
