@@ -2,8 +2,8 @@
 # Build the page of the review panel, unless it is newer than its sources. A wheel has it built.
 set -eu
 cd "$(dirname "$0")/../pipeline/review/page"
-if [ -f built/panel.js ] &&
-    [ -z "$(find src package-lock.json tsconfig.json -newer built/panel.js -print -quit)" ]; then
+if [ -f built/sheet.js ] && [ -f built/dashboard.js ] &&
+    [ -z "$(find src package.json package-lock.json tsconfig.json -newer built/panel.js -print -quit)" ]; then
     exit 0
 fi
 sh ../../../scripts/install_node.sh

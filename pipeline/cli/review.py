@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +11,12 @@ import click
 from parcels.untrusted import sanitize_text
 from pipeline.cli.options import PositiveInt, registry_option
 from pipeline.cli.output import echo
+from pipeline.cli.review_audit import audit
+from pipeline.cli.review_database import review_transaction
+from pipeline.cli.review_import import import_file
 from pipeline.errors import StoreError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from pipeline.store.reviews.tokens import AccessRole
 
 # As in `pipeline.store.reviews.tokens`, which is imported late.
@@ -43,10 +42,21 @@ def _reviewer() -> str:
     metavar="NAME",
     help="Another name of this server, as browsers write it; repeatable.",
 )
+@click.option(
+    "--trusted-proxy",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address of a proxy that tells the sender's address and https; repeatable.",
+)
 @registry_option
 @click.pass_context
 def review(
-    ctx: click.Context, host: str, port: int, allow_host: tuple[str, ...], registry: Path | None
+    ctx: click.Context,
+    host: str,
+    port: int,
+    allow_host: tuple[str, ...],
+    trusted_proxy: tuple[str, ...],
+    registry: Path | None,
 ) -> None:
     """Serve the review panel, or decide about one detection.
 
@@ -70,6 +80,8 @@ def review(
             host=host,
             port=port,
             allow_hosts=allow_host,
+            trusted_proxies=trusted_proxy,
+            sam3_weights=settings.sam3_weights,
             ready=_say_ready,
         )
 
@@ -81,6 +93,10 @@ def _say_ready(address: str, has_tokens: bool) -> None:
             f"No token exists: only this machine can reach it, and whoever does reviews as "
             f"{_reviewer()}. `lotline review token add NAME` makes a token for a reviewer."
         )
+
+
+review.add_command(import_file)
+review.add_command(audit)
 
 
 @review.group()
@@ -96,7 +112,7 @@ def add_token(name: str, role: AccessRole, counties: tuple[str, ...]) -> None:
     """Make a token for the reviewer NAME and print it, once."""
     from pipeline.store.reviews import tokens
 
-    with _database() as conn:
+    with review_transaction() as conn:
         token_id, secret = tokens.add_token(conn, name, role, counties)
     echo(secret)
     echo(f"token {token_id} for {name} ({role}): it is not shown again", err=True)
@@ -107,7 +123,7 @@ def list_tokens() -> None:
     """List the tokens, without their secrets."""
     from pipeline.store.reviews import tokens
 
-    with _database() as conn:
+    with review_transaction() as conn:
         found = tokens.list_tokens(conn)
     for each in found:
         used = "never used" if each.used_at is None else f"last used {each.used_at:%Y-%m-%d}"
@@ -124,22 +140,9 @@ def revoke_token(token_id: int) -> None:
     """Revoke a token; sessions that were begun with it end."""
     from pipeline.store.reviews import tokens
 
-    with _database() as conn:
+    with review_transaction() as conn:
         tokens.revoke_token(conn, token_id)
     echo(f"token {token_id} is revoked")
-
-
-@contextmanager
-def _database() -> Iterator[Connection]:
-    from pipeline.settings import load_settings
-    from pipeline.store.database import open_existing
-
-    settings = load_settings()
-    with open_existing(settings.database_url, settings.home) as database:
-        if database is None:
-            raise StoreError("there is no database yet: run `lotline batch` first")
-        with database.engine.begin() as conn:
-            yield conn
 
 
 _detection = click.argument("detection_id", type=PositiveInt(min=1, max=2**63 - 1))

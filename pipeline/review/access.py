@@ -1,8 +1,8 @@
 """Who is asking: a signed-in session, a bearer token, or the user of this machine.
 
 While the database has no token, the panel listens on loopback alone, and whoever can reach it there
-is its administrator, under the name of the user who started it. Once a token exists, everybody
-needs one.
+without a proxy is its administrator, under the name of the user who started it. Once a token
+exists, everybody needs one.
 
 A request that writes with a cookie, or with nothing, must carry the session's anti-forgery value in
 `X-CSRF-Token`: other sites can send the cookie, but cannot read the value.
@@ -31,6 +31,7 @@ COOKIE = "lotline_session"
 CSRF_HEADER = "X-CSRF-Token"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _LOCAL_KEY = "local"
+_PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
 def session_key(request: Request) -> str:
@@ -45,16 +46,29 @@ def csrf_value(context: PanelContext, key: str) -> str:
 
 def find_access(context: PanelContext, request: Request) -> Access | None:
     """What the sender of a request may do; None if they must sign in."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = _bearer_token(request)
     cookie = request.cookies.get(COOKIE)
     with context.engine.begin() as conn:
-        if scheme.lower() == "bearer":
-            return access_of_token(conn, token.strip())
+        if token is not None:
+            return access_of_token(conn, token)
         if cookie and (access := access_of_session(conn, cookie)) is not None:
             return access
-        if needs_token(conn):
+        if context.always_needs_token or needs_token(conn) or _came_through_proxy(request):
             return None
     return Access(context.local_user, "admin")
+
+
+def _bearer_token(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _came_through_proxy(request: Request) -> bool:
+    """Whether a proxy says that it passes the request on.
+
+    It runs on this machine, and the sender may not: without a token they would be its user.
+    """
+    return any(name in request.headers for name in _PROXY_HEADERS)
 
 
 def _require(request: Request, context: PanelContext, role: AccessRole) -> Access:
@@ -79,7 +93,9 @@ def check_forgery(context: PanelContext, request: Request) -> None:
     Raises:
         ProblemError: its anti-forgery value is missing or wrong.
     """
-    if request.method in _SAFE_METHODS or "authorization" in request.headers:
+    # Only a bearer token: a browser itself sends the name and password for a proxy (Basic), also
+    # with what another site makes it send.
+    if request.method in _SAFE_METHODS or _bearer_token(request) is not None:
         return
     given = request.headers.get(CSRF_HEADER, "")
     if not hmac.compare_digest(given.encode(), csrf_value(context, session_key(request)).encode()):
@@ -98,6 +114,11 @@ def _reviewer(request: Request, context: PanelResources) -> Access:
     return _require(request, context, "reviewer")
 
 
+def _admin(request: Request, context: PanelResources) -> Access:
+    return _require(request, context, "admin")
+
+
 # The parameter of a route that anybody with a role may call, or only those who review.
 Viewer = Annotated[Access, Depends(_viewer)]
 Reviewer = Annotated[Access, Depends(_reviewer)]
+Admin = Annotated[Access, Depends(_admin)]

@@ -10,7 +10,22 @@ from fastapi import FastAPI
 from pipeline.review.panel_context import PanelContext
 from pipeline.review.problems import install_problems
 from pipeline.review.request_guard import LOOPBACK_HOSTS, RequestGuard
-from pipeline.review.routes import features, outlines, pages, properties, reviews, session, tiles
+from pipeline.review.routes import (
+    audit,
+    dashboard,
+    features,
+    joint_reviews,
+    labels,
+    masks,
+    outlines,
+    pages,
+    properties,
+    queues,
+    reviews,
+    session,
+    sheet,
+    tiles,
+)
 from pipeline.review.routes.session import FailedSignIns
 
 
@@ -31,7 +46,22 @@ def create_app(context: PanelContext, hosts: Collection[str] = ()) -> FastAPI:
     )
     app.state.context = context
     app.state.failed_sign_ins = FailedSignIns()
-    for routes in (pages, session, features, properties, outlines, reviews, tiles):
+    for routes in (
+        pages,
+        session,
+        features,
+        properties,
+        labels,
+        outlines,
+        reviews,
+        masks,
+        joint_reviews,
+        queues,
+        audit,
+        sheet,
+        dashboard,
+        tiles,
+    ):
         app.include_router(routes.router)
     install_problems(app)
     app.add_middleware(RequestGuard, hosts={*LOOPBACK_HOSTS, *(h.lower() for h in hosts)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from http import HTTPStatus
 
@@ -26,7 +27,9 @@ def json_text(document: object) -> str:
     return json.dumps(document, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     raise TypeError(f"JSON has no {type(value).__name__}")

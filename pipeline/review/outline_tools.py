@@ -16,6 +16,8 @@ from parcels.measure import areas_m2, polygonal
 from pipeline.errors import InvalidOutline
 
 _MIN_PART_M2 = 0.01
+# Of a stroke with one edge: each of them could be a part of the new edge that crosses itself.
+_MAX_STROKE_CROSSINGS = 200
 
 
 def cut_out(outline: MultiPolygon, piece: BaseGeometry) -> MultiPolygon:
@@ -89,7 +91,7 @@ def reshape(outline: MultiPolygon, stroke: LineString) -> MultiPolygon:
     changes the area less.
 
     Raises:
-        InvalidOutline: the stroke crosses no ring twice.
+        InvalidOutline: the stroke crosses no ring twice, or one very often.
     """
     parts = list(outline.geoms)
     for number, part in enumerate(parts):
@@ -110,6 +112,11 @@ def _replace_part(ring: BaseGeometry, stroke: LineString) -> BaseGeometry | None
     points = [each for each in crossings if isinstance(each, Point)]
     if len(points) < 2:
         return None
+    if len(points) > _MAX_STROKE_CROSSINGS:
+        raise InvalidOutline(
+            f"the stroke crosses the edge {len(points):,} times: begin and end beyond it, and stay "
+            "on one side between"
+        )
     along = sorted(stroke.project(point) for point in points)
     middle = substring(stroke, along[0], along[-1])
     if not isinstance(middle, LineString):

@@ -10,10 +10,17 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from starlette.exceptions import HTTPException
 
-from detection.errors import DetectionError, ImageryUnavailable, NoImagery
+from detection.errors import (
+    DetectionError,
+    ImageryChanged,
+    ImageryUnavailable,
+    NoImagery,
+    SegmenterError,
+)
 from parcels.errors import GeometryError, ParcelsError, RegistryError, SourceUnavailable
 from pipeline.errors import (
     InvalidOutline,
@@ -37,9 +44,15 @@ STATUS_OF: Mapping[type[Exception], HTTPStatus] = {
     StoreError: HTTPStatus.CONFLICT,  # the request does not fit what is stored
     GeometryError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NoImagery: HTTPStatus.NOT_FOUND,
+    ImageryChanged: HTTPStatus.CONFLICT,
+    SegmenterError: HTTPStatus.CONFLICT,  # not the one that measured, or it failed
     ImageryUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnicodeEncodeError: HTTPStatus.UNPROCESSABLE_ENTITY,  # half of a surrogate pair
+    DataError: HTTPStatus.UNPROCESSABLE_ENTITY,  # a NUL, or a number that no column holds
+    IntegrityError: HTTPStatus.CONFLICT,  # two requests wrote the same at the same time
     RegistryError: HTTPStatus.NOT_FOUND,  # no such county in the panel's registry
+    NoConnectionLeft: HTTPStatus.SERVICE_UNAVAILABLE,  # others wait with all of them
     OperationalError: HTTPStatus.SERVICE_UNAVAILABLE,  # the database cannot be reached
 }
 _OURS = (PipelineError, DetectionError, ParcelsError)
@@ -89,7 +102,7 @@ def status_of(error: Exception) -> HTTPStatus:
 
 def install_problems(app: FastAPI) -> None:
     """Have every error of the application become a problem document."""
-    for kind in (*_OURS, DBAPIError):
+    for kind in (*_OURS, DBAPIError, NoConnectionLeft, UnicodeEncodeError):
         app.add_exception_handler(kind, _ours)
     app.add_exception_handler(ProblemError, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -99,7 +112,17 @@ def install_problems(app: FastAPI) -> None:
 
 def _ours(_: Request, error: Exception) -> Response:
     status = status_of(error)
-    if isinstance(error, DBAPIError):
+    if isinstance(error, (DataError, UnicodeEncodeError)):
+        detail = (
+            "the request holds text or a number that cannot be stored: remove NUL and other "
+            "characters that are no text"
+        )
+    elif isinstance(error, NoConnectionLeft):
+        detail = "too many requests wait for the database: try again in a few seconds"
+    elif isinstance(error, IntegrityError):
+        log.warning("the database refused a change: %s", error.orig)
+        detail = "somebody changed the same at the same moment: read it again, then decide"
+    elif isinstance(error, DBAPIError):
         log.error("the database failed: %s", error.orig)
         detail = (
             "the database cannot be reached: try again in a few seconds"
@@ -109,7 +132,8 @@ def _ours(_: Request, error: Exception) -> Response:
     else:
         detail = str(error)
     retry = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else {}
-    return problem(status, detail, retry)
+    at = error.at if isinstance(error, InvalidOutline) else None
+    return problem(status, detail, retry, **({} if at is None else {"at": at}))
 
 
 def _refusal(_: Request, error: Exception) -> Response:
@@ -127,7 +151,7 @@ def _invalid(_: Request, error: Exception) -> Response:
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:
     """Where and what, without the value: it may be large, or no JSON (NaN)."""
     where = ".".join(str(part) for part in error["loc"])
-    return {"where": where[:200], "what": str(error["msg"])[:300]}
+    return {"where": where[:200], "what": str(error["msg"]).removeprefix("Value error, ")[:300]}
 
 
 def _http(_: Request, error: Exception) -> Response:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from pipeline.store.model_tables import model, model_promotion
 from pipeline.store.parcel_tables import (
     parcel,
     parcel_answer,
@@ -33,19 +34,34 @@ from pipeline.store.parcel_tables import (
     parcel_hit,
     parcel_layer,
 )
+from pipeline.store.review_queue_tables import (
+    audit_answer,
+    audit_item,
+    audit_sample,
+    review_lease,
+    teaching_progress,
+    teaching_score,
+)
+from pipeline.store.review_tables import full_review, review, review_session, review_token
 from pipeline.store.table_parts import SCHEMA, id_column, metadata, now_column, polygons_column
 
 __all__ = [
     "SCHEMA",
+    "audit_answer",
+    "audit_item",
+    "audit_sample",
     "boundary",
     "boundary_overlap",
     "chip",
     "compared_boundary",
     "detection",
+    "full_review",
     "listed",
     "measurement",
     "measurement_detection",
     "metadata",
+    "model",
+    "model_promotion",
     "own_columns",
     "parcel",
     "parcel_answer",
@@ -55,9 +71,12 @@ __all__ = [
     "property_",
     "property_list",
     "review",
+    "review_lease",
     "review_session",
     "review_token",
     "run",
+    "teaching_progress",
+    "teaching_score",
 ]
 
 county = Table(
@@ -160,6 +179,8 @@ property_ = Table(
     CheckConstraint("coverage_fraction BETWEEN 0 AND 1", "coverage_fraction"),
     Index("property_queue_idx", "county", "sort_key", "id",
           postgresql_where=text("state IN ('pending', 'leased', 'deferred', 'failed')")),
+    # The list to review: as `property_queue_idx`, of every state, and unlocated ones first.
+    Index("property_order_idx", "county", text("coalesce(sort_key, '')"), "id"),
     Index("property_lease_idx", "lease_owner", postgresql_where=text("state = 'leased'")),
     Index("property_state_idx", "county", "state", "reason"),
 )  # fmt: skip
@@ -234,8 +255,9 @@ detection = Table(
     Column("clipped_area_m2", Double, nullable=False),
     Column("whole_area_m2", Double, nullable=False),
     Column("state", Text, nullable=False, server_default="proposed"),
-    # The newest review of its current form, set by a trigger; NULL if unreviewed.
+    # Set by a trigger: the newest event that was not undone (NULL if unreviewed), and the newest.
     Column("review_fk", BigInteger),
+    Column("event_fk", BigInteger),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("fingerprint", Text, nullable=False),
     now_column("created_at"),
@@ -246,6 +268,9 @@ detection = Table(
     ),
     ForeignKeyConstraint(
         ["review_fk", "id"], ["lotline.review.id", "lotline.review.detection_fk"], use_alter=True
+    ),
+    ForeignKeyConstraint(
+        ["event_fk", "id"], ["lotline.review.id", "lotline.review.detection_fk"], use_alter=True
     ),
     CheckConstraint("state IN ('proposed', 'accepted', 'rejected', 'superseded')", "state"),
     CheckConstraint("relation IN ('belongs', 'shared', 'trimmed')", "relation"),
@@ -258,65 +283,17 @@ detection = Table(
     Index("detection_live_key", "property_fk", "fingerprint", unique=True,
           postgresql_where=text("state <> 'superseded'")),
     Index("detection_geom_idx", "geom", postgresql_using="gist"),
+    # Pages of the contact sheet: by tenths of the score, and by octaves of the area. IS FALSE keeps
+    # the planner from them elsewhere.
+    Index("detection_sheet_score_idx", "label", "state", text("least(floor(score * 10), 9)"),
+          "clipped_area_m2", "id", postgresql_where=text("(state = 'superseded') IS FALSE")),
+    Index("detection_sheet_area_idx", "label", "state",
+          text("floor(ln(greatest(clipped_area_m2, 0.25)) / ln(2.0))"), "score", "id",
+          postgresql_where=text("(state = 'superseded') IS FALSE")),
+    Index("detection_superseded_idx", "property_fk", postgresql_where=text("state = 'superseded'")),
     Index("detection_reviewed_geom_idx", "geom", postgresql_using="gist",
           postgresql_where=text("review_fk IS NOT NULL")),
 )  # fmt: skip
-
-review = Table(
-    "review",
-    metadata,
-    id_column(),
-    Column("detection_fk", BigInteger, ForeignKey("lotline.detection.id"), nullable=False),
-    Column("action", Text, nullable=False),
-    Column("reviewer", Text, nullable=False),
-    Column("note", Text, nullable=False, server_default=""),
-    # The detection before and after: state, label, version; `before` also has geom.
-    Column("before", JSONB, nullable=False, server_default="{}"),
-    Column("after", JSONB, nullable=False, server_default="{}"),
-    Column("geom", Geometry("MULTIPOLYGON", srid=4326, spatial_index=False)),
-    Column("label", Text),
-    now_column("created_at"),
-    Column("idempotency_key", Text, unique=True),
-    UniqueConstraint("id", "detection_fk"),
-    CheckConstraint(
-        "action IN ('accept', 'edit', 'relabel', 'reject', 'add', 'restore')", "action"
-    ),
-    CheckConstraint("reviewer <> ''", "reviewer"),
-    Index("review_detection_idx", "detection_fk", "id"),
-    Index(
-        "review_before_geom_idx",
-        text("CAST(before ->> 'geom' AS geometry)"),
-        postgresql_using="gist",
-        postgresql_where=text("action IN ('edit', 'relabel')"),
-    ),
-)
-
-# Who may use the review panel; only hashes of the secrets are stored.
-review_token = Table(
-    "review_token",
-    metadata,
-    id_column(),
-    Column("reviewer", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("counties", ARRAY(Text)),  # NULL for all
-    Column("sha256", Text, nullable=False, unique=True),
-    now_column("created_at"),
-    Column("used_at", DateTime(timezone=True)),
-    Column("revoked_at", DateTime(timezone=True)),
-    CheckConstraint("role IN ('viewer', 'reviewer', 'admin')", "role"),
-    CheckConstraint("reviewer <> ''", "reviewer"),
-    CheckConstraint("cardinality(counties) > 0", "counties"),
-)
-
-review_session = Table(
-    "review_session",
-    metadata,
-    Column("sha256", Text, primary_key=True),
-    Column("token_fk", BigInteger, ForeignKey("lotline.review_token.id"), nullable=False),
-    now_column("created_at"),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Index("review_session_token_idx", "token_fk"),
-)
 
 measurement = Table(
     "measurement",

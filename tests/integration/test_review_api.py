@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,10 @@ from lots import (
     LAT,
     LAWN,
     LON,
-    TREE,
     load_properties,
-    make_boundary,
-    make_detection,
-    make_result,
-    read_detections,
     square,
-    start_run,
-    write_lot,
 )
-from servers.panel import panel
+from servers.panel_client import Client, panel_client
 from shapely import LineString, Point
 from shapely.geometry import mapping
 from sqlalchemy import text
@@ -37,43 +29,10 @@ from pipeline.store.reviews import tokens
 DRAWN = mapping(square(1, 1, 3, 4))
 
 
-@dataclass
-class Client:
-    """A client of the panel: with a session's anti-forgery value, or with a token."""
-
-    address: str
-    lot: int
-    lawn: int
-    tree: int
-    session: requests.Session
-
-    def call(
-        self, method: str, path: str, body: object = None, **headers: str
-    ) -> requests.Response:
-        return self.session.request(
-            method, self.address + path, json=body, headers=headers, timeout=30
-        )
-
-    def decide(
-        self, detection: int, key: str = "a-key-of-one", **body: object
-    ) -> requests.Response:
-        path = f"/v1/review/detections/{detection}/reviews"
-        return self.call("POST", path, body, **{"Idempotency-Key": key})
-
-
 @pytest.fixture
 def client(database: Database, tmp_path: Path) -> Iterator[Client]:
-    """A property with a lawn and a tree, and the user of this machine."""
-    with database.engine.begin() as conn:
-        [lot] = load_properties(conn)
-        found = make_result(make_detection(LAWN), make_detection(TREE, "tree"))
-        write_lot(conn, start_run(conn), lot, make_boundary(), found)
-        ids = {row.label: row.id for row in read_detections(conn, lot)}
-    with panel(database, tmp_path) as address, requests.Session() as session:
-        session.headers["X-CSRF-Token"] = session.get(f"{address}/session", timeout=30).json()[
-            "csrf"
-        ]
-        yield Client(address, lot, ids["lawn"], ids["tree"], session)
+    with panel_client(database, tmp_path) as opened:
+        yield opened
 
 
 def _token(database: Database, role: tokens.AccessRole, *counties: str) -> str:
@@ -99,6 +58,44 @@ def test_a_property_is_shown_with_all_digits(client: Client) -> None:
     stored = json.loads(json.dumps(mapping(LAWN)))
     assert sorted(lawn["geometry"]["coordinates"][0][0]) == sorted(stored["coordinates"][0][0])
     assert shown["areas_m2"]["lawn"] == pytest.approx(area_m2(LAWN))
+
+
+def test_a_property_says_what_its_areas_are_worth(client: Client, database: Database) -> None:
+    address = f"/v1/review/properties/{client.lot}"
+    shown = client.call("GET", address).json()
+    assert (shown["coverage_fraction"], shown["is_partly_imaged"]) == (1, False)
+    assert shown["area_notes"] == [], "a lawn and a tree are not parts of each other"
+    for sql in (
+        "UPDATE lotline.property SET coverage_fraction = 0.994",
+        "UPDATE lotline.measurement SET segmenter = 'spectral-2'",
+        "UPDATE lotline.measurement SET label = 'vegetation' WHERE label = 'tree'",
+    ):
+        with database.engine.begin() as conn:
+            conn.execute(text(sql))
+    shown = client.call("GET", address).json()
+    assert shown["is_partly_imaged"] is True
+    [by] = shown["measured_by"]
+    assert by["segmenter"] == "spectral-2"
+    assert "a baseline without weights" in by["caveats"][0]
+    assert shown["area_notes"] == ["vegetation contains lawn: never add them."]
+    with database.engine.begin() as conn:
+        conn.execute(text("UPDATE lotline.property SET coverage_fraction = NULL"))
+        # A county's own labels have parts of their own.
+        settings = '{"label_contains": {"lawn": ["vegetation"]}}'
+        conn.execute(text("UPDATE lotline.run SET settings = :own"), {"own": settings})
+    shown = client.call("GET", address).json()
+    assert shown["is_partly_imaged"] is None, "not known is neither"
+    assert shown["area_notes"] == ["lawn contains vegetation: never add them."]
+
+
+def test_counties_say_whether_they_are_real(client: Client, database: Database) -> None:
+    with database.engine.begin() as conn:
+        for county in ("sample", "shelby"):
+            load_properties(conn, 1, county)
+    found = client.call("GET", "/v1/review/counties").json()
+    assert {each["county"]: each["synthetic"] for each in found} == {
+        COUNTY: None, "sample": True, "shelby": False
+    }  # fmt: skip
 
 
 def test_each_action_is_an_event_and_answers_with_the_property(

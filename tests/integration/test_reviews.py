@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from parcels.measure import area_m2
 from pipeline.errors import StoreError, VersionConflict
 from pipeline.store.database import Database
-from pipeline.store.reviews import verdicts
+from pipeline.store.reviews import events, verdicts
 
 LAWN = square(1, 1, 6, 4)
 DRAWN = square(1, 1, 3, 4)
@@ -175,7 +175,7 @@ def test_a_rejected_one_is_restored_before_anything_else(conn: Connection, lawn:
 
 def test_a_superseded_one_is_not_reviewed(conn: Connection, lot_id: int, lawn: int) -> None:
     write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result())
-    with pytest.raises(StoreError, match="superseded by a later run"):
+    with pytest.raises(StoreError, match="is superseded"):
         verdicts.accept(conn, lawn, "ann")
 
 
@@ -186,7 +186,7 @@ def test_failed_review_leaves_no_event(
         raise RuntimeError("in the middle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(verdicts, "remeasure", fail)
+        patch.setattr(events, "remeasure", fail)
         with pytest.raises(RuntimeError, match="in the middle"):
             verdicts.reject(conn, lawn, "ann")
     assert conn.execute(text("SELECT count(*) FROM lotline.review")).scalar() == 0

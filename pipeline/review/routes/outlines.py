@@ -23,10 +23,17 @@ from pipeline.review.panel_context import PanelResources
 from pipeline.review.problems import ProblemError
 from pipeline.review.routes.properties import geometry_json
 from pipeline.store.reads.property_view import property_view
+from pipeline.store.results.crossings import require_few_crossings
 
 router = APIRouter(prefix="/v1/review", tags=["review"])
 
 MAX_VERTICES = 100_000
+# What shapely and numpy raise for coordinates of a wrong form, numbers of hundreds of digits, and
+# lists in lists in lists.
+_UNREADABLE = (
+    ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError,
+    GEOSException,
+)  # fmt: skip
 
 
 class Outline(BaseModel):
@@ -75,6 +82,7 @@ def change(body: Change, access: Reviewer, context: PanelResources) -> Response:
                 boundary = property_view(conn, body.property_key, access.counties).boundary
             if boundary is None:
                 raise InvalidOutline("the property has no boundary")
+            require_few_crossings(drawn, boundary)
             changed = [outline_tools.clip(drawn, boundary)]
         else:
             changed = _with_shape(body, drawn)
@@ -89,7 +97,10 @@ def _with_shape(body: Change, drawn: MultiPolygon) -> list[MultiPolygon]:
         raise _missing("with_shape", body.tool)
     given = _geometry(body.with_shape)
     if body.tool in ("cut", "join"):
+        if not given.is_valid:
+            require_few_crossings(given, given)
         piece = polygonal(given)
+        require_few_crossings(drawn, piece)
         tool = outline_tools.cut_out if body.tool == "cut" else outline_tools.join
         return [tool(drawn, piece)]
     if body.tool == "drop_hole":
@@ -98,6 +109,8 @@ def _with_shape(body: Change, drawn: MultiPolygon) -> list[MultiPolygon]:
         return [outline_tools.drop_hole(drawn, given)]
     if not isinstance(given, LineString):
         raise InvalidOutline(f"{body.tool} needs a line")
+    require_few_crossings(given, given)
+    require_few_crossings(drawn, given)
     if body.tool == "split":
         return outline_tools.split(drawn, given)
     return [outline_tools.reshape(drawn, given)]
@@ -121,23 +134,40 @@ def outline(drawn: Outline) -> MultiPolygon:
             f"the outline has {len(coordinates):,} vertices: draw 3 to {MAX_VERTICES:,}"
         )
     if not geometry.is_valid:
-        raise InvalidOutline(
-            f"the outline crosses or touches itself ({shapely.is_valid_reason(geometry)}): move or "
-            "remove the vertex there"
-        )
+        raise _crossing(geometry)
     return polygonal(geometry)
+
+
+def _crossing(geometry: BaseGeometry) -> InvalidOutline:
+    """Why a geometry is not valid, in words; the place apart, as programs and maps need it."""
+    reason, _, where = shapely.is_valid_reason(geometry).partition("[")
+    x, _, y = where.removesuffix("]").partition(" ")
+    try:
+        at = float(x), float(y)
+    except ValueError:
+        at = None
+    return InvalidOutline(
+        f"the outline crosses or touches itself ({reason.strip().lower()}): move or remove the "
+        "vertex there",
+        at,
+    )
 
 
 def _geometry(drawn: Outline | Shape) -> BaseGeometry:
     try:
-        geometry = shape(drawn.model_dump())
+        # Heights say nothing here, and are not stored.
+        geometry = shapely.force_2d(shape(drawn.model_dump()))
         coordinates = shapely.get_coordinates(geometry)
-    except (ValueError, TypeError, LookupError, AttributeError, GEOSException) as error:
+    except _UNREADABLE as error:
         raise InvalidOutline(f"the {drawn.type} has odd coordinates: {error}") from error
     # Not for NaN either.
     if not ((abs(coordinates[:, 0]) <= 180) & (abs(coordinates[:, 1]) <= 90)).all():
         raise InvalidOutline(
             "a vertex is not on Earth: coordinates are longitude, latitude in degrees"
+        )
+    if len(coordinates) > MAX_VERTICES:
+        raise InvalidOutline(
+            f"the {drawn.type} has {len(coordinates):,} vertices: draw at most {MAX_VERTICES:,}"
         )
     if len(coordinates) == 0:
         raise InvalidOutline(f"the {drawn.type} has no coordinates")

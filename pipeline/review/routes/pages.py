@@ -13,18 +13,29 @@ from pipeline.review.problems import ProblemError
 router = APIRouter(include_in_schema=False)
 
 PAGE = Path(__file__).parents[1] / "page"
-# Built by `make review` and into the wheel; the names are the only files that are served.
-_FILES = {
-    "panel.js": "text/javascript",
-    "panel.css": "text/css",
-    "panel.js.map": "application/json",
-}
+# Built by `make review` and into the wheel; these are the only files that are served.
+_BUNDLES = ("panel", "sheet", "dashboard")
+_KINDS = {".js": "text/javascript", ".css": "text/css", ".js.map": "application/json"}
+_FILES = {bundle + ending: kind for bundle in _BUNDLES for ending, kind in _KINDS.items()}
+_NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 @router.get("/")
 def index() -> Response:
     """The panel."""
-    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    return FileResponse(PAGE / "index.html", headers=_NO_CACHE)
+
+
+@router.get("/sheet")
+def contact_sheet() -> Response:
+    """The contact sheet."""
+    return FileResponse(PAGE / "sheet.html", headers=_NO_CACHE)
+
+
+@router.get("/dashboard")
+def county_dashboard() -> Response:
+    """The dashboard of a county."""
+    return FileResponse(PAGE / "dashboard.html", headers=_NO_CACHE)
 
 
 @router.get("/page/{name}")
@@ -38,4 +49,4 @@ def page_file(name: str) -> Response:
             HTTPStatus.NOT_FOUND,
             "the page is not built: run `make review`, which needs Node.js and npm",
         )
-    return FileResponse(path, media_type=_FILES[name], headers={"Cache-Control": "no-cache"})
+    return FileResponse(path, media_type=_FILES[name], headers=_NO_CACHE)

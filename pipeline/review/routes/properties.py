@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Annotated, Any
 
+import shapely
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
+from detection.caveats import segmenter_caveats
+from detection.results import FULL_COVERAGE_FRACTION
+from detection.segmenters import can_prompt
+from parcels.measure import area_m2
+from pipeline.report.area_notes import overlap_notes
 from pipeline.review.access import Viewer
 from pipeline.review.json_response import json_response
 from pipeline.review.panel_context import PanelResources
@@ -17,6 +23,7 @@ from pipeline.review.parameters import RowKey
 from pipeline.store.reads.property_view import (
     DetectionView,
     PropertyView,
+    ReviewEvent,
     counties_of,
     property_view,
     review_history,
@@ -31,9 +38,10 @@ Text = Annotated[str | None, Query(max_length=200)]
 
 @router.get("/counties")
 def counties(access: Viewer, context: PanelResources) -> list[dict[str, Any]]:
-    """The counties that have properties."""
+    """The counties that have properties; `synthetic` is null where no registry says it."""
     with context.engine.connect() as conn:
-        return counties_of(conn, access.counties)
+        found = counties_of(conn, access.counties)
+    return [{**each, "synthetic": context.is_synthetic(each["county"])} for each in found]
 
 
 @router.get("/next")
@@ -44,10 +52,11 @@ def next_in_list(
     label: Text = None,
     state: Text = None,
     source: Text = None,
+    run: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
 ) -> dict[str, int | None]:
     """The key of the next property with detections as filtered, after a key; None at the end."""
-    wanted = WorkFilter(county, label, state, source)
+    wanted = WorkFilter(county, label, state, source, run)
     with context.engine.connect() as conn:
         return {"key": next_property(conn, wanted, after, access.counties)}
 
@@ -64,9 +73,28 @@ def history(detection_id: RowKey, access: Viewer, context: PanelResources) -> Re
     """What people decided about a detection, oldest first."""
     with context.engine.connect() as conn:
         events = review_history(conn, detection_id, access.counties)
-    return json_response(
-        [{**asdict(event), "geometry": geometry_json(event.geometry)} for event in events]
-    )
+    return json_response([_event_json(each) for each in events])
+
+
+def _event_json(event: ReviewEvent) -> dict[str, Any]:
+    document = {name: getattr(event, name) for name in _names(ReviewEvent)}
+    del document["geometry_before"]
+    return {
+        **document,
+        "geometry": geometry_json(event.geometry),
+        "outline": _outline_change(event),
+    }
+
+
+def _outline_change(event: ReviewEvent) -> dict[str, float] | None:
+    """The area before and after an event, and of the ground that only one of both covers, in m²."""
+    before, after = event.geometry_before, event.geometry
+    if before is None or after is None or event.action == "add":
+        return None
+    changed_m2 = area_m2(shapely.symmetric_difference(before, after))
+    if changed_m2 == 0:
+        return None
+    return {"before_m2": area_m2(before), "after_m2": area_m2(after), "changed_m2": changed_m2}
 
 
 def property_json(view: PropertyView) -> dict[str, Any]:
@@ -74,13 +102,24 @@ def property_json(view: PropertyView) -> dict[str, Any]:
     document: dict[str, Any] = {
         name: getattr(view, name)
         for name in _names(PropertyView)
-        if name not in ("boundary", "detections")
+        if name not in ("boundary", "detections", "label_contains")
     }
     return {
         **document,
         "boundary": geometry_json(view.boundary),
+        "is_partly_imaged": is_partly_imaged(view.coverage_fraction),
+        "measured_by": [
+            {"segmenter": name, "caveats": segmenter_caveats(name)} for name in view.segmenters
+        ],
+        "area_notes": overlap_notes(view.areas_m2, view.label_contains),
+        "can_click_to_mask": any(map(can_prompt, view.segmenters)),
         "detections": [detection_json(each) for each in view.detections],
     }
+
+
+def is_partly_imaged(coverage_fraction: float | None) -> bool | None:
+    """Whether part of a boundary has no imagery; None if that is not known."""
+    return None if coverage_fraction is None else coverage_fraction < FULL_COVERAGE_FRACTION
 
 
 def detection_json(view: DetectionView) -> dict[str, Any]:
@@ -89,7 +128,7 @@ def detection_json(view: DetectionView) -> dict[str, Any]:
     return {**document, "geometry": geometry_json(view.geometry)}
 
 
-def _names(kind: type[PropertyView | DetectionView]) -> list[str]:
+def _names(kind: type[PropertyView | DetectionView | ReviewEvent]) -> list[str]:
     return [each.name for each in fields(kind)]
 
 

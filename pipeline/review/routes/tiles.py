@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from detection.errors import NoImagery
 from pipeline.errors import NotStored
 from pipeline.review import imagery_tiles
 from pipeline.review.access import Viewer
-from pipeline.review.panel_context import PanelResources
+from pipeline.review.imagery_threads import in_imagery_thread
+from pipeline.review.panel_context import PanelContext, PanelResources
 from pipeline.review.problems import ProblemError
 from pipeline.store.reads import vector_tiles
 from pipeline.store.reads.property_view import has_county
+from pipeline.store.reviews.tokens import Access
 
 router = APIRouter(prefix="/tiles", tags=["tiles"])
 
@@ -27,11 +30,24 @@ _KEEP = {"Cache-Control": "private, max-age=3600"}
 
 
 @router.get("/imagery/{county}/{zoom}/{column}/{row}.webp", response_class=Response)
-def imagery(
-    county: str, zoom: TileZoom, column: Index, row: Index, access: Viewer, context: PanelResources
+async def imagery(
+    county: str,
+    zoom: TileZoom,
+    column: Index,
+    row: Index,
+    request: Request,
+    access: Viewer,
+    context: PanelResources,
 ) -> Response:
     """The imagery of a county; 204 where there is none."""
     _check(zoom, column, row, imagery_tiles.MIN_ZOOM, imagery_tiles.MAX_ZOOM)
+    read = partial(_imagery, county, zoom, column, row, access, context)
+    return await in_imagery_thread(request, read)
+
+
+def _imagery(
+    county: str, zoom: int, column: int, row: int, access: Access, context: PanelContext
+) -> Response:
     with context.engine.connect() as conn:
         if not has_county(conn, county, access.counties):
             raise NotStored(f"there is no county {county[:100]!r}")

@@ -140,6 +140,12 @@ def empty_status(county: str) -> CountyStatus:
     return CountyStatus(county, {}, {}, (), (), None, None)
 
 
+def county_segmenters(conn: Connection, county: str) -> tuple[str, ...]:
+    """Name and version of the segmenters of the last runs of a county's finished properties."""
+    last = text(LAST_SEGMENTERS.replace("{selected}", "p.county = :county"))
+    return tuple(row.segmenter for row in conn.execute(last, {"county": county}))
+
+
 def queue_status(
     conn: Connection, county: str, selection: Selection = WHOLE_COUNTY
 ) -> CountyStatus:

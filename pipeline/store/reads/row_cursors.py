@@ -37,8 +37,8 @@ ColumnArrays = dict[str, list[Any]]
 DETECTIONS = f"""
 -- Live detections (proposed and accepted) that count, with their provenance and their ground in the
 -- boundary of today: by label, neighbours together.
-SELECT d.id AS detection_id, p.property_id, p.state AS property_state, d.label, d.state, d.area_m2,
-       d.clipped_area_m2, d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter,
+SELECT d.id AS detection_id, p.property_id, p.state AS property_state, d.label, d.state, d.version,
+       d.area_m2, d.clipped_area_m2, d.whole_area_m2, d.relation, d.score, d.prompt, d.segmenter,
        d.weights_sha256, m.segmenter AS measured_by, m.weights_sha256 AS measured_weights_sha256,
        m.coverage_fraction, b.source, CASE WHEN b.id = p.boundary_fk THEN p.method END AS method,
        b.version AS boundary_version, b.parcel_ids,

@@ -1,10 +1,11 @@
 """Ground that people decided about: what lies on it is suppressed, or it is cut out of findings.
 
 Decided ground of a label is each form of a reviewed detection: its outline, and its outlines and
-labels before each edit and relabel. Of a finding's own property all of it counts. Of the county's
-other properties only denied ground counts, so that a rejection outlives splits and merges: forms
-that were rejected, edited away or relabelled away, less what people let stand there. What stands on
-another property is measured there, and does not suppress a finding here.
+labels before each edit and relabel that was not undone. Of a finding's own property all of it
+counts. Of the county's other properties only denied ground counts, so that a rejection outlives
+splits and merges: forms that were rejected, edited away or relabelled away, less what people let
+stand there. What stands on another property is measured there, and does not suppress a finding
+here.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ FROM staged_finding found CROSS JOIN LATERAL (
     SELECT d.id, d.property_fk, d.state <> 'rejected' AS stands, d.geom
     FROM lotline.detection d
     WHERE d.review_fk IS NOT NULL AND d.geom && found.geom AND d.label = found.label
+        AND d.state <> 'superseded'
     UNION ALL
     SELECT d.id, d.property_fk, false, CAST(r.before ->> 'geom' AS geometry)
     FROM lotline.review r JOIN lotline.detection d ON d.id = r.detection_fk
     WHERE r.action IN ('edit', 'relabel') AND r.before ->> 'label' = found.label
         AND CAST(r.before ->> 'geom' AS geometry) && found.geom
+        AND d.state <> 'superseded'
+        AND NOT EXISTS (SELECT FROM lotline.review u WHERE u.undoes = r.id)
     OFFSET 0) form
 JOIN lotline.property here ON here.id = found.property_fk
 JOIN lotline.property there ON there.id = form.property_fk AND there.county = here.county

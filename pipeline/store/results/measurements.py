@@ -20,6 +20,7 @@ from detection.label_areas import union_areas_m2
 from parcels.errors import GeometryError
 from parcels.measure import area_m2, polygonal
 from pipeline.store.bulk_copy import AREAS, MEASUREMENTS, plan_by_index
+from pipeline.store.results.crossings import require_few_in_common
 
 # A smaller overlap is the rounding of an edge shared with the neighbour.
 MIN_OVERLAP_M2 = 0.01
@@ -239,6 +240,9 @@ def remeasure(conn: Connection, property_fk: int, labels: Sequence[str]) -> None
 
     Coverage, run and segmenter stay the same. Does nothing if the property has no boundary, as
     after its location was corrected.
+
+    Raises:
+        InvalidOutline: two live detections cross too often to be measured together.
     """
     for label in dict.fromkeys(labels):
         _remeasure_label(conn, property_fk, label)
@@ -255,6 +259,7 @@ def _remeasure_label(conn: Connection, property_fk: int, label: str) -> None:
         )
         for each in rows
     ]
+    require_few_in_common([each.geometry for each in live])
     basis = MeasurementBasis(
         property_fk,
         row.boundary_fk,

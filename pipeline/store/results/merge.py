@@ -219,10 +219,8 @@ def _merge(
     measurements.replace(conn, bases, measure(bases, ordered, live))
     measurements.measure_reviewed(conn, bases, labels_of, reconciled.reviewed)
 
-    measured = {item.property_fk for item in live}
-    # What earlier runs found of other labels stays, and so does the property's reason.
-    of_any_label = reconciled.kept | {item.property_fk for item in reconciled.live}
-    measured |= of_any_label & only_labels.keys()
+    # Of any label: what earlier runs found of labels that this one does not segment stays.
+    measured = reconciled.kept | {item.property_fk for item in reconciled.live}
     conn.execute(_COMPLETE, {"run": run.id, "measured": list(measured)})
     return {
         lot.property_fk: _write_result(lot, reconciled, lot.property_fk in measured) for lot in lots

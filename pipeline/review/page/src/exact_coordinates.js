@@ -1,42 +1,35 @@
 /**
- * Coordinates between degrees (stored) and metres of Web Mercator (drawn).
+ * Degrees of an outline that is shown in metres: what was not moved gets its own digits back.
  *
- * There and back rounds the last digits. So the degrees of every vertex are remembered by its
- * metres: what was not moved gets its own digits back.
+ * Positions are never changed in place, so each remembers the degrees that it was made from.
  */
 
 import { fromLonLat, toLonLat } from "ol/proj.js";
 
 /** @typedef {import("./types.js").Geometry} Geometry */
-/** @typedef {number[]} Position */
+/** @typedef {import("./outline_vertices.js").Position} Position */
+/** @typedef {import("./outline_vertices.js").Parts} Parts */
 
-export class ExactCoordinates {
-  constructor() {
-    /** @type {Map<string, Position>} */
-    this.degreesOf = new Map();
-  }
+/** @type {WeakMap<Position, Position>} */
+const degreesOf = new WeakMap();
 
-  /** @param {Geometry} geometry in degrees @returns {Position[][][]} in metres */
-  toMetres(geometry) {
-    const parts = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
-    return mapPositions(parts, (position) => {
-      const metres = fromLonLat(position);
-      this.degreesOf.set(metres.join(), position);
-      return metres;
-    });
-  }
-
-  /** @param {Position[][][]} parts in metres @returns {Geometry} in degrees */
-  toDegrees(parts) {
-    const coordinates = mapPositions(
-      parts,
-      (position) => this.degreesOf.get(position.slice(0, 2).join()) ?? toLonLat(position),
-    );
-    return { type: "MultiPolygon", coordinates };
-  }
+/** @param {Geometry} geometry in degrees @returns {Parts} in metres */
+export function toMetres(geometry) {
+  const parts = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
+  return mapPositions(parts, (position) => {
+    const metres = fromLonLat(position);
+    degreesOf.set(metres, position);
+    return metres;
+  });
 }
 
-/** @param {Position[][][]} parts @param {(position: Position) => Position} change */
+/** @param {Parts} parts in metres @returns {Geometry} in degrees */
+export function toDegrees(parts) {
+  const coordinates = mapPositions(parts, (position) => degreesOf.get(position) ?? toLonLat(position));
+  return { type: "MultiPolygon", coordinates };
+}
+
+/** @param {Parts} parts @param {(position: Position) => Position} change */
 function mapPositions(parts, change) {
   return parts.map((rings) => rings.map((ring) => ring.map(change)));
 }

@@ -1,195 +1,235 @@
 /** The map of one property: imagery, boundary, detections; a detection that is edited or drawn. */
 
+import Feature from "ol/Feature.js";
 import OlMap from "ol/Map.js";
 import View from "ol/View.js";
-import Feature from "ol/Feature.js";
-import MultiPoint from "ol/geom/MultiPoint.js";
+import Control from "ol/control/Control.js";
+import ScaleLine from "ol/control/ScaleLine.js";
+import Zoom from "ol/control/Zoom.js";
 import MultiPolygon from "ol/geom/MultiPolygon.js";
-import Point from "ol/geom/Point.js";
-import Draw from "ol/interaction/Draw.js";
-import Modify from "ol/interaction/Modify.js";
-import TileLayer from "ol/layer/Tile.js";
-import VectorLayer from "ol/layer/Vector.js";
-import VectorTileLayer from "ol/layer/VectorTile.js";
-import MVT from "ol/format/MVT.js";
-import VectorSource from "ol/source/Vector.js";
-import VectorTileSource from "ol/source/VectorTile.js";
-import XYZ from "ol/source/XYZ.js";
-import { toLonLat } from "ol/proj.js";
-import { Circle, Fill, Stroke, Style } from "ol/style.js";
+import KeyboardPan from "ol/interaction/KeyboardPan.js";
+import { defaults } from "ol/interaction/defaults.js";
 
-import { ExactCoordinates } from "./exact_coordinates.js";
-import { BOUNDARY, labelColour } from "./palette.js";
-import { VertexCursor } from "./vertex_cursor.js";
+import { make } from "./dialogs.js";
+import { DoubleClick } from "./double_click.js";
+import { DraftLayer } from "./draft_layer.js";
+import { Drafting, draftOf } from "./drafting.js";
+import { toDegrees, toMetres } from "./exact_coordinates.js";
+import { Framing } from "./framing.js";
+import { Legend } from "./legend.js";
+import { MAX_ZOOM, MapLayers } from "./map_layers.js";
+import { countVertices } from "./outline_vertices.js";
+import { ShapeInput, degreesOf, keepInView } from "./shape_input.js";
+import { vertexStops } from "./stops.js";
+import { VertexPointer } from "./vertex_pointer.js";
 
 /** @typedef {import("./types.js").Property} Property */
 /** @typedef {import("./types.js").Detection} Detection */
 /** @typedef {import("./types.js").Geometry} Geometry */
+/** @typedef {import("./outline_vertices.js").Parts} Parts */
 
-const MIN_ZOOM = 12;
-const MAX_ZOOM = 22;
+/** @typedef {{neighbours: {id: number, outline: Geometry}[], united: number[]}} Companions other objects that a draft changes, or takes in */
+
+const HIT_TOLERANCE_PX = 4;
+// A finger or a mouse that moves less has clicked.
+const MOVE_TOLERANCE_PX = 3;
+const OPACITY_WHILE_DRAFTING = 0.35;
+// A larger outline is measured when it is dropped, not while it is dragged.
+const MOST_VERTICES_WHILE_DRAGGING = 1000;
+const LEAST_FAR_STEP = 5;
+const SCALE_MIN_PX = 80;
+const SQUARE_HALF_PX = 30;
 
 export class PropertyMap {
   /** @param {HTMLElement} target @param {(id: number) => void} onPick */
   constructor(target, onPick) {
-    this.exact = new ExactCoordinates();
-    this.imagery = new TileLayer();
-    this.county = new VectorTileLayer({ declutter: false, style: overviewStyle, opacity: 0.6 });
-    this.boundary = new VectorSource();
-    this.detections = new VectorSource();
-    this.draft = new VectorSource();
     /** @type {number | null} */
     this.selected = null;
-    this.countyKey = "";
-    /** @type {Draft[]} the draft after each change, and as it was at first */
-    this.done = [];
-    /** @type {Draft[]} what was taken back, the newest last */
-    this.undone = [];
+    /** @type {number | null} the object that is edited */
+    this.edited = null;
+    /** @type {Map<number, Parts>} the outlines of the objects that are not rejected */
+    this.outlines = new Map();
+    /** @type {Map<number, string>} */
+    this.labels = new Map();
     this.onChange = () => {};
+    /** Called while a vertex of an outline that is not large is dragged, with the outline in degrees. */
+    this.onDrag = (/** @type {Geometry} */ _outline) => {};
+    /** Called when the reviewer has picked a vertex. */
+    this.onCursor = () => {};
+    /** Called when a shape that is drawn got a point, or lost one. */
+    this.onSketch = () => {};
     /** Called with the address of a tile that could not be shown. */
     this.onNoImagery = (/** @type {string} */ _address) => {};
-    this.giveUpShape = () => {};
-    this.cursor = new VertexCursor();
-    this.boundaryLayer = new VectorLayer({ source: this.boundary, style: boundaryStyle });
-    this.detectionLayer = new VectorLayer({
-      source: this.detections,
-      style: (feature) => detectionStyle(feature, feature.getId() === this.selected),
-    });
-    this.draftLayer = new VectorLayer({
-      source: this.draft,
-      style: () => {
-        const vertex = this.cursor.position(this.draftCoordinates());
-        return vertex ? [...draftStyle, cursorStyle(vertex)] : draftStyle;
-      },
-    });
+    /** @type {HTMLElement | undefined} */
+    this.imageryButton = undefined;
+    this.layers = new MapLayers(() => this.selected, () => this.edited);
     this.map = new OlMap({
       target,
-      layers: [this.imagery, this.county, this.boundaryLayer, this.detectionLayer, this.draftLayer],
+      layers: [this.layers.imagery, this.layers.overview, this.layers.boundary, this.layers.detections],
       view: new View({ center: [0, 0], zoom: 2, maxZoom: MAX_ZOOM }),
+      moveTolerance: MOVE_TOLERANCE_PX,
+      // The arrow keys move what is drawn, if something is.
+      interactions: defaults({ keyboard: false, doubleClickZoom: false }).extend([
+        new KeyboardPan({ condition: () => this.mode() === "none" }),
+        new DoubleClick(() => this.isDrafting() || this.input.hasJustEnded()),
+      ]),
+      controls: [new Zoom(), new Control({ element: this.buttons() }), new ScaleLine({ minWidth: SCALE_MIN_PX })],
     });
+    this.framing = new Framing(this.map, this.layers);
+    this.legend = new Legend(target);
+    this.drafting = new Drafting(() => this.showChange());
+    this.draftLayer = new DraftLayer(this.map, this.drafting);
+    this.map.addLayer(this.draftLayer.layer);
+    this.pointer = new VertexPointer(this.drafting, this.draftLayer, {
+      picked: () => this.onCursor(),
+      dragged: (outline) => {
+        if (countVertices(outline) <= MOST_VERTICES_WHILE_DRAGGING) this.onDrag(toDegrees(outline));
+      },
+    });
+    this.map.addInteraction(this.pointer);
+    this.pointer.setActive(false);
+    this.input = new ShapeInput(this.map, () => this.onSketch());
     this.map.on("click", (event) => {
-      if (this.isDrafting()) return;
-      const hit = this.map.forEachFeatureAtPixel(event.pixel, (feature) => feature.getId(), {
-        layerFilter: (layer) => layer === this.detectionLayer,
-        hitTolerance: 4,
-      });
-      if (typeof hit === "number") onPick(hit);
+      const id = this.isDrafting() ? null : this.objectAt(event.pixel);
+      if (id === null) return;
+      this.selected = id; // what was clicked is in view: the map stays
+      onPick(id);
     });
+  }
+
+  /**
+   * The object that a click on a pixel means: the smallest one there, or the next larger one if that is selected.
+   * Rejected ones are picked in the list alone.
+   *
+   * @param {number[]} pixel @returns {number | null}
+   */
+  objectAt(pixel) {
+    const hits = this.map.getFeaturesAtPixel(pixel, {
+      layerFilter: (layer) => layer === this.layers.detections,
+      hitTolerance: HIT_TOLERANCE_PX,
+    });
+    const ids = [...new Set(hits.map((feature) => Number(feature.getId())))].filter((id) => this.outlines.has(id));
+    const size = (/** @type {number} */ id) => new MultiPolygon(this.outlines.get(id) ?? []).getArea();
+    ids.sort((a, b) => size(a) - size(b));
+    return ids[(ids.indexOf(this.selected ?? -1) + 1) % ids.length] ?? null;
   }
 
   /** @param {Property} property @param {boolean} fit whether to move there */
   show(property, fit) {
-    if (property.county !== this.countyKey) this.showCounty(property.county);
-    this.exact = new ExactCoordinates();
-    this.boundary.clear();
+    this.legend.show(property);
+    this.layers.showCounty(property.county, (address) => this.onNoImagery(address));
+    const boundary = this.layers.boundary.getSource();
+    boundary?.clear();
     if (property.boundary) {
-      const outline = new MultiPolygon(this.exact.toMetres(property.boundary));
+      const outline = new MultiPolygon(toMetres(property.boundary));
       const feature = new Feature(outline);
       feature.set("source", property.source);
-      this.boundary.addFeature(feature);
-      if (fit) {
-        this.map.getView().fit(outline, { padding: [30, 30, 30, 30], maxZoom: 21, duration: 0 });
-      }
+      boundary?.addFeature(feature);
+      if (fit) this.framing.fit();
     }
-    this.detections.clear();
-    this.detections.addFeatures(property.detections.map((each) => this.feature(each)));
+    const detections = this.layers.detections.getSource();
+    detections?.clear();
+    this.outlines = new Map();
+    this.labels = new Map(property.detections.map((each) => [each.id, each.label]));
+    for (const each of property.detections) {
+      const outline = toMetres(each.geometry);
+      detections?.addFeature(this.feature(each, outline));
+      if (each.state !== "rejected") this.outlines.set(each.id, outline);
+    }
   }
 
-  /** @param {string} county */
-  showCounty(county) {
-    this.countyKey = county;
-    const base = encodeURIComponent(county);
-    const tiles = new XYZ({
-      url: `/tiles/imagery/${base}/{z}/{x}/{y}.webp`,
-      minZoom: 15,
-      maxZoom: MAX_ZOOM,
-      transition: 0,
-    });
-    tiles.on("tileloaderror", (event) => this.onNoImagery(String(event.tile.getKey())));
-    this.imagery.setSource(tiles);
-    this.county.setSource(
-      new VectorTileSource({
-        format: new MVT(),
-        url: `/tiles/county/${base}/{z}/{x}/{y}.mvt`,
-        minZoom: MIN_ZOOM,
-        maxZoom: 17,
-      }),
-    );
+  buttons() {
+    const fit = mapButton("Show the whole property (0)", "⤢", () => this.framing.fit());
+    this.imageryButton = mapButton("Show the imagery alone (I)", "◐", () => void this.setImageryAlone(!this.layers.isImageryAlone));
+    this.imageryButton.setAttribute("aria-pressed", "false");
+    return make("div", { class: "map-buttons ol-control" }, fit, this.imageryButton);
   }
 
-  /** @param {Detection} detection */
-  feature(detection) {
-    const feature = new Feature(new MultiPolygon(this.exact.toMetres(detection.geometry)));
+  /** @param {number} by levels */
+  zoom(by) {
+    this.map.getView().adjustZoom(by);
+  }
+
+  /** How many vertices a far step of the cursor is: a hundredth of them. */
+  farStep() {
+    return Math.max(LEAST_FAR_STEP, Math.round(countVertices(this.drafting.outline()) / 100));
+  }
+
+  /** @param {Detection} detection @param {Parts} outline */
+  feature(detection, outline) {
+    const feature = new Feature(new MultiPolygon(outline));
     feature.setId(detection.id);
     feature.setProperties({ label: detection.label, state: detection.state }, true);
     return feature;
   }
 
-  /** @param {number | null} id */
+  /** Select an object, which comes into view. @param {number | null} id */
   select(id) {
+    const isOther = id !== this.selected;
     this.selected = id;
-    this.detectionLayer.changed();
+    this.layers.detections.changed();
+    if (!isOther || id === null) return;
+    this.setImageryAlone(false); // nobody decides about what is hidden
+    this.framing.bringIntoView(id);
+  }
+
+  /** Hide all that is drawn over the imagery, but for the boundary, or show it again. @param {boolean} isAlone */
+  setImageryAlone(isAlone) {
+    this.layers.setImageryAlone(isAlone, [this.draftLayer.layer, this.input.layer]);
+    this.imageryButton?.setAttribute("aria-pressed", String(isAlone));
+    this.map.getTargetElement()?.classList.toggle("imagery-alone", isAlone); // without the legend
+    return isAlone;
   }
 
   isDrafting() {
-    return this.draft.getFeatures().length > 0 || this.drawing !== undefined;
+    return this.drafting.isActive() || this.input.isDrawing();
   }
 
   /** Edit a detection's vertices; `onChange` is called after each change. @param {number} id */
   edit(id) {
-    const feature = this.detections.getFeatureById(id);
-    const geometry = feature && !Array.isArray(feature) ? feature.getGeometry() : undefined;
-    if (!(geometry instanceof MultiPolygon)) return;
-    this.begin(geometry.getCoordinates());
+    const outline = this.outlines.get(id);
+    if (outline) this.begin(outline, id);
   }
 
   /** Draw a new outline; `onChange` is called when it is closed. */
-  draw() {
+  async draw() {
     this.cancel();
-    const drawing = new Draw({ source: new VectorSource(), type: "Polygon" });
-    this.drawing = drawing;
-    drawing.on("drawend", (event) => {
-      const geometry = event.feature.getGeometry();
-      this.map.removeInteraction(drawing);
-      this.drawing = undefined;
-      // @ts-expect-error a Polygon was asked for
-      this.begin([geometry.getCoordinates()]);
-      this.onChange();
-    });
-    this.map.addInteraction(drawing);
+    const drawn = await this.input.ask("Polygon");
+    if (!drawn) return;
+    this.begin([drawn.coordinates]);
+    this.onChange();
+  }
+
+  /** A new outline that is not closed yet, as if it were, in degrees; null with fewer than three corners. @returns {Geometry | null} */
+  sketchedOutline() {
+    const drawn = this.drafting.isActive() ? null : this.input.sketch?.finish();
+    return drawn?.type === "Polygon" ? toDegrees([drawn.coordinates]) : null;
   }
 
   /**
-   * Have the reviewer draw a shape for a tool; null if they cancel.
+   * Have the reviewer draw a shape for a tool; null if they give it up.
    *
-   * @param {"Polygon" | "LineString" | "Point"} type
-   * @returns {Promise<Geometry | null>} in degrees
+   * @param {import("./sketch.js").ShapeType} type
+   * @param {import("./shape_input.js").Stop[]} [stops] where the crosshair can go in one step
+   * @returns {Promise<Geometry | null>} in degrees; a box as two corners
    */
-  askShape(type) {
-    this.stopDrawing();
-    this.modify?.setActive(false);
-    const drawing = new Draw({ source: new VectorSource(), type });
-    this.drawing = drawing;
-    this.map.addInteraction(drawing);
-    return new Promise((resolve) => {
-      this.giveUpShape = () => resolve(null);
-      drawing.on("drawend", (event) => {
-        const geometry = event.feature.getGeometry();
-        // @ts-expect-error a geometry of this type has coordinates
-        const coordinates = /** @type {any} */ (geometry.getCoordinates());
-        this.giveUpShape = () => {};
-        this.stopDrawing();
-        resolve({ type, coordinates: degreesOf(coordinates) });
-      });
-    });
+  async askShape(type, stops = vertexStops(this.drafting.outline())) {
+    this.pointer.setActive(false);
+    this.draftLayer.showGrab(null);
+    const drawn = await this.input.ask(type, stops);
+    if (!this.input.isDrawing()) this.pointer.setActive(this.drafting.isActive());
+    return drawn && { type: drawn.type, coordinates: degreesOf(drawn.coordinates) };
   }
 
-  stopDrawing() {
-    if (this.drawing) this.map.removeInteraction(this.drawing);
-    this.drawing = undefined;
-    this.modify?.setActive(true);
-    this.giveUpShape();
-    this.giveUpShape = () => {};
+  /** The other objects of a label, as they are in the draft. @param {string} label */
+  othersOf(label) {
+    return new Map([...this.drafting.neighbours()].filter(([id]) => this.labels.get(id) === label));
+  }
+
+  /** The outline of another object, as it is in the draft. @param {number} id @returns {Geometry | null} */
+  otherOutline(id) {
+    const outline = this.drafting.neighbours().get(id);
+    return outline ? toDegrees(outline) : null;
   }
 
   /**
@@ -197,221 +237,152 @@ export class PropertyMap {
    *
    * @param {Geometry} outline in degrees
    * @param {Geometry[]} [rest] what a split has cut off
+   * @param {number} [united] another object that is a part of it now
    */
-  changeDraft(outline, rest = []) {
-    const changed = { coordinates: this.exact.toMetres(outline), cutOff: [...this.cutOff(), ...rest] };
-    this.done.push(changed);
-    this.undone = [];
-    this.setDraft(changed);
+  changeDraft(outline, rest = [], united) {
+    const { now } = this.drafting;
+    this.drafting.change({
+      outline: toMetres(outline),
+      cutOff: [...(now?.cutOff ?? []), ...rest],
+      ...(united === undefined ? {} : this.drafting.uniting(united)),
+    });
+  }
+
+  /** Whether shared edges move together from now on. */
+  toggleShared() {
+    this.drafting.movesShared = !this.drafting.movesShared;
+    return this.drafting.movesShared;
+  }
+
+  /** What else changes with the outline. @returns {Companions} */
+  companions() {
+    const { neighbours = new Map(), united = [] } = this.drafting.now ?? {};
+    return { neighbours: [...neighbours].map(([id, outline]) => ({ id, outline: toDegrees(outline) })), united };
   }
 
   /** What splits have cut off the draft: objects of their own. @returns {Geometry[]} */
   cutOff() {
-    return this.done.at(-1)?.cutOff ?? [];
+    return this.drafting.now?.cutOff ?? [];
   }
 
-  /** @param {Position[][][]} coordinates */
-  begin(coordinates) {
+  /** @param {Parts} outline in metres @param {number | null} [id] of the detection; null for a new one */
+  begin(outline, id = null) {
     this.cancel();
-    const feature = new Feature(new MultiPolygon(coordinates));
-    this.draft.addFeature(feature);
-    this.detectionLayer.setOpacity(0.35);
-    this.modify = new Modify({ source: this.draft, pixelTolerance: 12 });
-    this.cursor.reset();
-    this.done = [{ coordinates, cutOff: [] }];
-    this.undone = [];
-    this.modify.on("modifyend", () => {
-      this.done.push({ coordinates: this.draftCoordinates(), cutOff: this.cutOff() });
-      this.undone = [];
-      this.onChange();
-    });
-    this.map.addInteraction(this.modify);
+    const others = new Map(this.outlines);
+    if (id !== null) others.delete(id);
+    this.edited = id;
+    this.setImageryAlone(false);
+    this.drafting.begin(draftOf(outline), others);
+    this.pointer.setActive(true);
+    this.draftLayer.show();
+    this.layers.detections.setOpacity(OPACITY_WHILE_DRAFTING);
+    this.layers.detections.changed();
   }
 
-  /** Take back the last change of the draft; whether there was one. */
+  /**
+   * Begin with an outline that is not the stored one.
+   *
+   * @param {number | null} id @param {Geometry} outline in degrees @param {Companions} [companions]
+   */
+  resume(id, outline, { neighbours, united } = { neighbours: [], united: [] }) {
+    this.begin(toMetres(outline), id);
+    const changed = new Map(neighbours.map((each) => [each.id, toMetres(each.outline)]));
+    if (changed.size || united.length) this.drafting.change({ neighbours: changed, united });
+  }
+
+  showChange() {
+    this.draftLayer.show();
+    this.onChange();
+  }
+
+  /** Take back the last point of a shape, or the last change of the draft; whether there was one. */
   undo() {
-    const last = this.done.length > 1 ? this.done.pop() : undefined;
-    if (!last) return false;
-    this.undone.push(last);
-    this.setDraft(this.done.at(-1));
-    return true;
+    return this.input.isDrawing() ? this.input.removePoint() : this.drafting.undo();
   }
 
-  /** Make the change again that was taken back; whether there was one. */
   redo() {
-    const next = this.undone.pop();
-    if (!next) return false;
-    this.done.push(next);
-    this.setDraft(next);
-    return true;
+    return this.drafting.redo();
   }
 
   /** Go to the next vertex, or back; where the cursor is then. @param {number} step */
   stepVertex(step) {
-    const where = this.cursor.step(this.draftCoordinates(), step);
-    this.draftLayer.changed();
+    const where = this.drafting.stepVertex(step);
+    const vertex = this.drafting.cursorPosition();
+    if (vertex) keepInView(this.map, vertex);
+    this.draftLayer.showMarks();
     return where;
   }
 
-  /** Move the vertex under the cursor by pixels. @param {number} right @param {number} down */
-  moveVertex(right, down) {
+  /** Move the crosshair, or the vertex under the cursor, by pixels. @param {number} right @param {number} down */
+  moveByKey(right, down) {
+    if (this.input.isDrawing()) return this.input.moveCrosshair(right, down);
     const metres = this.map.getView().getResolution() ?? 1;
-    return this.keepDraft(this.cursor.move(this.draftCoordinates(), [right * metres, -down * metres]));
+    this.drafting.moveVertex(right * metres, -down * metres);
+    const vertex = this.drafting.cursorPosition();
+    if (vertex) keepInView(this.map, vertex);
   }
 
   addVertex() {
-    return this.keepDraft(this.cursor.insert(this.draftCoordinates()));
+    return this.drafting.addVertex();
   }
 
   removeVertex() {
-    return this.keepDraft(this.cursor.remove(this.draftCoordinates()));
-  }
-
-  /** @param {Position[][][] | null} coordinates */
-  keepDraft(coordinates) {
-    if (!coordinates) return false;
-    const changed = { coordinates, cutOff: this.cutOff() };
-    this.done.push(changed);
-    this.undone = [];
-    this.setDraft(changed);
-    return true;
+    return this.drafting.removeVertex();
   }
 
   hasCursor() {
-    return this.cursor.at !== null && this.draft.getFeatures().length > 0;
+    return this.drafting.cursorPosition() !== null;
+  }
+
+  /** What the keys are for: a shape that is drawn, the draft, or neither. @returns {"shape" | "draft" | "none"} */
+  mode() {
+    return this.input.isDrawing() ? "shape" : this.drafting.isActive() ? "draft" : "none";
   }
 
   /** Whether an outline is being drawn of which nothing is there yet. */
   isDrawing() {
-    return this.drawing !== undefined && this.draft.getFeatures().length === 0;
+    const { input } = this;
+    const isEmpty = input.isDrawing() && input.crosshair === null && !input.sketch?.points.length;
+    return isEmpty && !this.drafting.isActive();
   }
 
   /** Begin the outline with a square in the middle of the map. */
   drawSquare() {
     const view = this.map.getView();
     const [x = 0, y = 0] = view.getCenter() ?? [];
-    const half = 30 * (view.getResolution() ?? 1);
+    const half = SQUARE_HALF_PX * (view.getResolution() ?? 1);
     const ring = [[x - half, y - half], [x + half, y - half], [x + half, y + half], [x - half, y + half], [x - half, y - half]];
     this.begin([[ring]]);
     this.onChange();
   }
 
-  /** @param {Draft | undefined} changed */
-  setDraft(changed) {
-    const feature = this.draft.getFeatures()[0];
-    if (!feature || !changed) return;
-    feature.setGeometry(new MultiPolygon(changed.coordinates));
-    this.onChange();
-  }
-
-  /** @returns {Position[][][]} */
-  draftCoordinates() {
-    const geometry = this.draft.getFeatures()[0]?.getGeometry();
-    return geometry instanceof MultiPolygon ? geometry.getCoordinates() : [];
-  }
-
   /** Where a vertex of the draft is in the map, in pixels. @param {number} index */
   pixelOfVertex(index) {
-    const vertex = this.draftCoordinates()[0]?.[0]?.[index];
+    const vertex = this.drafting.outline()[0]?.[0]?.[index];
     return vertex ? this.map.getPixelFromCoordinate(vertex) : null;
   }
 
   /** The outline of the draft in degrees; null if there is none. @returns {Geometry | null} */
   draftGeometry() {
-    const parts = this.draftCoordinates();
-    return parts.length ? this.exact.toDegrees(parts) : null;
+    const parts = this.drafting.outline();
+    return parts.length ? toDegrees(parts) : null;
   }
 
   cancel() {
-    this.stopDrawing();
-    if (this.modify) this.map.removeInteraction(this.modify);
-    this.modify = undefined;
-    this.draft.clear();
-    this.detectionLayer.setOpacity(1);
+    this.input.giveUp();
+    this.pointer.setActive(false);
+    this.drafting.end();
+    this.edited = null;
+    this.draftLayer.grab = null;
+    this.draftLayer.show();
+    this.layers.detections.setOpacity(1);
+    this.layers.detections.changed();
   }
 }
 
-/** @typedef {number[]} Position */
-/** @typedef {{coordinates: Position[][][], cutOff: Geometry[]}} Draft an outline in metres */
-
-/** Metres to degrees, at any depth. @param {any} coordinates @returns {any} */
-function degreesOf(coordinates) {
-  return Array.isArray(coordinates[0]) ? coordinates.map(degreesOf) : toLonLat(coordinates);
+/** @param {string} title @param {string} sign @param {() => void} run */
+function mapButton(title, sign, run) {
+  const button = make("button", { type: "button", title, "aria-label": title }, sign);
+  button.addEventListener("click", run);
+  return button;
 }
-
-/** @param {import("ol/Feature.js").FeatureLike} feature */
-function boundaryStyle(feature) {
-  const isLot = feature.get("source") === "lot";
-  return [
-    new Style({ stroke: new Stroke({ color: "#000000", width: 5 }) }),
-    new Style({
-      stroke: new Stroke({
-        color: isLot ? BOUNDARY.lot : BOUNDARY.buffer_30m,
-        width: 2.5,
-        lineDash: isLot ? undefined : [8, 8],
-      }),
-    }),
-  ];
-}
-
-/** @param {import("ol/Feature.js").FeatureLike} feature @param {boolean} isSelected */
-function detectionStyle(feature, isSelected) {
-  const colour = labelColour(String(feature.get("label")));
-  const isRejected = feature.get("state") === "rejected";
-  const isAccepted = feature.get("state") === "accepted";
-  return new Style({
-    fill: new Fill({ color: `${colour}${isRejected ? "00" : isSelected ? "66" : "33"}` }),
-    stroke: new Stroke({
-      color: isRejected ? "#9aa2ad" : colour,
-      width: isSelected ? 4 : 2,
-      lineDash: isAccepted ? undefined : isRejected ? [2, 6] : [10, 5],
-    }),
-    zIndex: isSelected ? 1 : 0,
-  });
-}
-
-/** @param {import("ol/Feature.js").FeatureLike} feature */
-function overviewStyle(feature) {
-  const isBoundary = feature.get("layer") === "boundaries";
-  const colour = isBoundary ? "#ffffff" : labelColour(String(feature.get("label")));
-  return new Style({ stroke: new Stroke({ color: colour, width: 1 }) });
-}
-
-/** @param {Position} vertex */
-function cursorStyle(vertex) {
-  return new Style({
-    geometry: new Point(vertex),
-    image: new Circle({
-      radius: 9,
-      fill: new Fill({ color: "#0057ff" }),
-      stroke: new Stroke({ color: "#ffffff", width: 3 }),
-    }),
-    zIndex: 3,
-  });
-}
-
-// More handles than these would hide the outline; the one under the pointer is always drawn.
-const MOST_HANDLES = 1500;
-
-const draftStyle = [
-  new Style({
-    geometry: (feature) => {
-      const geometry = feature.getGeometry();
-      if (!(geometry instanceof MultiPolygon)) return undefined;
-      const vertices = geometry.getCoordinates().flat(2);
-      return vertices.length > MOST_HANDLES ? undefined : new MultiPoint(vertices);
-    },
-    image: new Circle({
-      radius: 4,
-      fill: new Fill({ color: "#ffffff" }),
-      stroke: new Stroke({ color: "#0057ff", width: 1.5 }),
-    }),
-    zIndex: 2,
-  }),
-  new Style({
-    fill: new Fill({ color: "#ffffff33" }),
-    stroke: new Stroke({ color: "#ffffff", width: 3 }),
-    image: new Circle({ radius: 6, fill: new Fill({ color: "#ffffff" }) }),
-  }),
-  new Style({ stroke: new Stroke({ color: "#0057ff", width: 1.5 }) }),
-];

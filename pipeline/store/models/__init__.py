@@ -1,0 +1,6 @@
+"""Trained weights: registered with what they come from, promoted, and fetched where they are used.
+
+versions     the registered weights, and the champion of each segmenter
+promotions   promote and roll back
+model_files  their files, in a folder or a bucket and in the cache of this machine
+"""
