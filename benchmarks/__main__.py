@@ -8,7 +8,7 @@ import sys
 NAMES = (
     "accuracy", "stages", "county", "rerun", "ray_overhead", "writing", "second_batch",
     "fresh_clone", "tricky_geometries", "registry_loading", "harvest", "points", "kept_parcels",
-    "lots", "addresses",
+    "lots", "addresses", "review", "review_masks", "landcover",
 )  # fmt: skip
 
 

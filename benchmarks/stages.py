@@ -23,9 +23,13 @@ def run() -> None:
         folder = Path(name)
         folder.chmod(0o755)
         settings = Settings(home=folder / "home")
-        run_batch(BatchRequest("sample", limit=1), settings)  # imports, cluster, sample county
+        run_batch(
+            BatchRequest("sample", limit=1, segmenter="spectral"), settings
+        )  # imports, cluster, sample county
         for _ in range(RUNS):
-            report = run_batch(BatchRequest("sample", again=True, out=folder), settings)
+            report = run_batch(
+                BatchRequest("sample", segmenter="spectral", again=True, out=folder), settings
+            )
             assert report.timer is not None
             assert report.run is not None
             for stage in (*WORK, "map"):

@@ -2,7 +2,7 @@
 
     from detection import Detector
 
-    detector = Detector.for_county(county, "spectral", labels=["lawn"])
+    detector = Detector.for_county(county, labels=["lawn"])
     [result] = detector.detect([boundary])
     print(result.status, result.areas_m2, result.caveats)
 
@@ -24,8 +24,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from parcels.missing_extra import missing_extra
 
 if TYPE_CHECKING:
     from detection.chip import Chip
@@ -69,6 +67,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         try:
             return getattr(import_module(_MODULE_OF[name]), name)
         except ModuleNotFoundError as error:
+            # Here, because a machine that only trains has no need of parcels.
+            from parcels.missing_extra import missing_extra
+
             message = missing_extra(error, "detection")
             if message is None:
                 raise

@@ -64,7 +64,7 @@ def _plan_results(
     if failure := _plan_failure(failures, some_processed=bool(processed)):
         return [failure for _ in lots]
     try:
-        mosaic, masks = _mosaic_with_masks(plan, processed, failures, labels, timer)
+        mosaic, masks = mosaic_with_masks(plan, processed, failures, labels, timer)
         with timer.stage("measure"):
             return lot_results(lots, mosaic, masks, lines)
     except Exception as error:  # invalid masks of this plan; other plans continue
@@ -72,14 +72,21 @@ def _plan_results(
         return [failure for _ in lots]
 
 
-def _mosaic_with_masks(
+def mosaic_with_masks(
     plan: ChipPlan,
     processed: Mapping[ChipKey, InferenceResult],
     failures: Sequence[ChipFailure],
     labels: Sequence[Label],
     timer: StageTimer,
 ) -> tuple[Mosaic, Sequence[Mask]]:
-    """The mosaic that a plan's lots are measured on, and the masks on it."""
+    """The mosaic that a plan's lots are measured on, and the masks on it.
+
+    Args:
+        processed: of at least one chip of the plan.
+
+    Raises:
+        ValueError: masks of overlapping chips whose cells do not coincide.
+    """
     if len(plan.windows) == 1:
         [result] = processed.values()
         return result.mosaic, result.masks

@@ -28,6 +28,8 @@ class Chip:
         sources: the files, or the service, that the pixels come from.
         failed_sources: files that cover a part of it but could not be read.
         footage: which source each pixel comes from; None where only `sources` is known.
+        view: what the segmenter sees instead of a chip that lies partly beyond the imagery: the
+            chip moved inwards, of the same size; None for itself.
     """
 
     pixels: NDArray[np.generic]
@@ -39,6 +41,7 @@ class Chip:
     sources: tuple[str, ...] = ()
     failed_sources: tuple[str, ...] = ()
     footage: Footage | None = None
+    view: Chip | None = None
 
     @property
     def height(self) -> int:

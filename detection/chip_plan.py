@@ -33,6 +33,10 @@ OVERLAP_SHARES = 16
 CONTEXT_BUFFER_M = 5.0
 # A lot that needs more chips fails: they are all in memory together.
 MAX_CHIPS = 64
+# A block of a whole image has at most this many cells a side, and about this many pixels: it is
+# in memory with all chips that reach into it.
+BLOCK_CELLS = 4
+_BLOCK_PX = 2048
 # Imagery up to this many times coarser than the segmenter's resolution is upsampled unwarned.
 _MAX_UPSAMPLING = 4.0
 
@@ -113,6 +117,56 @@ def plan_chips(
     return plans, failures
 
 
+def plan_area(
+    native_grid: PixelGrid, area: PixelWindow, chip_px: int, gsd_m: float | None = None
+) -> list[ChipPlan]:
+    """The chips of a whole image, in blocks of up to `BLOCK_CELLS` cells a side that tile the area.
+
+    Each block is a plan with its number as its only lot, and `needed` is the block: the windows
+    are all chips that reach into it, so that adjacent blocks agree along their common edge.
+
+    Args:
+        area: of the image, on its own grid.
+        chip_px, gsd_m: as `plan_chips`.
+    """
+    grid = _chip_grid(native_grid, gsd_m)
+    # Exact: both grids have the same origin.
+    area = area.zoom_out(round(grid.pixel_size / native_grid.pixel_size))
+    side_px = _chip_side_px(grid, chip_px, gsd_m)
+    windows = chip_windows(area, side_px)
+    if len(windows) == 1:
+        return [ChipPlan(grid, windows, (0,), area)]
+    overlap = side_px // OVERLAP_SHARES
+    cell = side_px - 2 * overlap
+    block_cells = min(BLOCK_CELLS, max(1, _BLOCK_PX // cell))
+
+    def blocks(first_px: int, end_px: int) -> list[tuple[range, int, int]]:
+        """(cells of the chips, first pixel, end) of each block along one axis."""
+        cells = _cells(first_px + overlap, end_px - overlap, cell)
+        starts = range(cells.start, cells.stop, block_cells)
+        edges = [first_px, *(start * cell for start in starts[1:]), end_px]
+        return [
+            (
+                range(max(cells.start, start - 1), min(cells.stop, start + block_cells + 1)),
+                edges[number],
+                edges[number + 1],
+            )
+            for number, start in enumerate(starts)
+        ]
+
+    plans: list[ChipPlan] = []
+    for rows, top, bottom in blocks(area.row, area.row + area.height):
+        for columns, left, right in blocks(area.column, area.column + area.width):
+            windows = tuple(
+                PixelWindow(column * cell - overlap, row * cell - overlap, side_px, side_px)
+                for row in rows
+                for column in columns
+            )
+            needed = PixelWindow(left, top, right - left, bottom - top)
+            plans.append(ChipPlan(grid, windows, (len(plans),), needed))
+    return plans
+
+
 def _by_grid(
     boundaries: Sequence[Boundary | NoBoundary], imagery: ImagerySource
 ) -> tuple[dict[PixelGrid, list[int]], dict[int, PlanFailure]]:
@@ -151,7 +205,7 @@ def _warn_coarse(gsd_m: float, wanted_m: float) -> None:
     """Warn once for each resolution, not for each lot."""
     log.warning(
         "the imagery has %g m per pixel, but the segmenter works at %g m: small objects will be "
-        "missed and outlines will be rough. Use finer imagery for this county", gsd_m, wanted_m,
+        "missed and outlines will be rough. Use finer imagery", gsd_m, wanted_m,
     )  # fmt: skip
 
 

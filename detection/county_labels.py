@@ -39,6 +39,11 @@ class CountyLabels:
         self._chosen = choose_labels([*names, *own], self._known) if names else None
 
     @property
+    def known(self) -> Mapping[str, Label]:
+        """All labels that may be detected, by name."""
+        return self._known
+
+    @property
     def named(self) -> tuple[str, ...]:
         """The names of the labels that the caller chose or added; empty for the default."""
         if self._chosen is None:

@@ -20,7 +20,7 @@ from detection.labels import Label, check_labels
 from detection.registry.county import detection_county
 from detection.required_bands import check_bands
 from detection.results import LotResult
-from detection.segmenters import build_segmenter
+from detection.segmenters import DEFAULT_SEGMENTER, build_segmenter
 from detection.segmenters.interface import Segmenter
 from detection.timing import StageTimer
 from parcels.boundary import Boundary, NoBoundary
@@ -49,7 +49,7 @@ class FirstChips:
 class Detector:
     """Runs a segmenter on the chips that boundaries need, on each chip once.
 
-    `Detector.for_county(county, "spectral")` gives the results that a batch of the county gives:
+    `Detector.for_county(county)` gives the results that a batch of the county gives:
     imagery, labels, lot lines and pixel size are those of its entry. `Detector(segmenter)` knows no
     county: its lot lines fit the imagery, and `detect` needs imagery and labels.
 
@@ -78,7 +78,7 @@ class Detector:
     def for_county(
         cls,
         county: County,
-        segmenter: Segmenter | str = "spectral",
+        segmenter: Segmenter | str = DEFAULT_SEGMENTER,
         labels: Sequence[str] = (),
         own_labels: Sequence[str] = (),
     ) -> Detector:

@@ -2,12 +2,18 @@
 
 DetectionError
 ├── ImageryError             the imagery is configured wrongly
-│   └── ImageryUnavailable   an imagery server is temporarily unavailable
+│   ├── ImageryUnavailable   an imagery server is temporarily unavailable
+│   └── ImageryChanged       the imagery is not that of an earlier result
 ├── NoImagery                no usable pixels at the requested position
 ├── LabelError               a label that is not defined correctly, or not supported
 │   └── UnknownLabel         a name that no label has
-└── SegmenterError           a segmenter that cannot be built, or failed on a chip
-    └── WeightsMissing       it needs weights, and none were given
+├── TruthError               a truth to evaluate against that cannot be read
+├── SegmenterError           a segmenter that cannot be built, or failed on a chip
+│   └── WeightsMissing       it needs weights, and none were given
+└── TrainingError            a training run that cannot start, or cannot go on
+    ├── CheckpointError      a checkpoint that cannot be saved, or is of another run
+    │   └── DamagedCheckpoint    its files cannot be read
+    └── TrainingDiverged     the loss or the gradients are not finite any more
 """
 
 from __future__ import annotations
@@ -27,6 +33,10 @@ class ImageryError(DetectionError):
 
 class ImageryUnavailable(ImageryError):
     """An imagery server is temporarily unavailable; the imagery itself may be fine."""
+
+
+class ImageryChanged(ImageryError):
+    """The imagery of a place is not that of an earlier result any more."""
 
 
 class NoImagery(DetectionError):
@@ -51,9 +61,29 @@ class UnknownLabel(LabelError):
     """A name that no label has."""
 
 
+class TruthError(DetectionError):
+    """A truth to evaluate against that cannot be read, or that does not fit its imagery."""
+
+
 class SegmenterError(DetectionError):
     """A segmenter that cannot be built, or that failed on a chip."""
 
 
 class WeightsMissing(SegmenterError):
     """A segmenter that needs weights, without any."""
+
+
+class TrainingError(DetectionError):
+    """A training run that cannot start, or cannot go on."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that cannot be saved, or is of another run."""
+
+
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint whose files cannot be read."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss or the gradients are not finite any more."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detection.chip import Chip
 from detection.chip_plan import ChipKey
+from detection.edge_view import masks_on_chip, view_window
 from detection.errors import ImageryUnavailable, NoImagery
 from detection.imagery.interface import ImagerySource
+from detection.imagery.pixel_grid import PixelWindow
 from detection.labels import Label
 from detection.mosaic import Mosaic, mosaic_of
 from detection.results import LotResult
@@ -69,7 +71,7 @@ def run_inference(
 
 def _read(key: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
     try:
-        return imagery.read(*key)
+        return _with_view(imagery.read(*key), key, imagery)
     except NoImagery as error:
         result = LotResult("no_imagery", reason=error.reason, detail=str(error))
         return ChipFailure(result, error.failed_sources)
@@ -77,16 +79,29 @@ def _read(key: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
         return ChipFailure(LotResult("unavailable", reason="imagery", detail=str(error)))
 
 
+def _with_view(chip: Chip, key: ChipKey, imagery: ImagerySource) -> Chip:
+    """The chip with its view, where it lies partly beyond imagery whose extent is known."""
+    grid, window = key
+    extent_around = getattr(imagery, "extent_around", None)
+    if extent_around is None or chip.valid.all():
+        return chip
+    seen = view_window(window, extent_around(grid, window))
+    return chip if seen == window else replace(chip, view=imagery.read(grid, seen))
+
+
 def _segment(
     chips: Sequence[Chip], segmenter: Segmenter, labels: Sequence[Label]
 ) -> list[Sequence[Mask] | ChipFailure]:
     """The masks of each chip. If a batch fails, each chip is retried alone."""
     try:
-        results = segmenter.segment(chips, labels)
+        results = segmenter.segment([chip.view or chip for chip in chips], labels)
         if len(results) != len(chips):
             raise ValueError(f"masks of {len(results)} chips instead of {len(chips)}")
         # Checked here, where an error fails these chips alone, and not when lots are measured.
-        masks = [_checked(chip_masks) for chip_masks in results]
+        masks = [
+            _on_chip(_checked(chip_masks), chip)
+            for chip_masks, chip in zip(results, chips, strict=True)
+        ]
     except Exception as error:  # whatever a model raises, other chips continue
         if len(chips) > 1:
             log.info(
@@ -95,6 +110,15 @@ def _segment(
             return [result for chip in chips for result in _segment([chip], segmenter, labels)]
         return [ChipFailure(segmenter_failure(segmenter.name, error))]
     return list(masks)
+
+
+def _on_chip(masks: Sequence[Mask], chip: Chip) -> Sequence[Mask]:
+    """The masks on the chip's own grid of cells."""
+    if chip.view is None:
+        return masks
+    across, down = ~chip.transform @ (chip.view.transform.c, chip.view.transform.f)
+    view = PixelWindow(round(across), round(down), chip.width, chip.height)
+    return masks_on_chip(masks, view, PixelWindow(0, 0, chip.width, chip.height))
 
 
 def _checked(masks: Iterable[Mask]) -> Sequence[Mask]:

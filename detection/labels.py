@@ -170,10 +170,11 @@ def check_labels(name: str, supported: Sequence[str] | None, labels: Sequence[La
     """
     for label in labels:
         if supported is not None and label.name not in supported:
+            # Networks know the labels of labels.yaml; of the others, only SAM3 takes any prompt.
+            others = "landcover, sam3-tiny or sam3" if label.name in LABELS else "sam3"
             raise LabelError(
                 f"the segmenter {name} cannot detect {label.name!r}, only "
-                f"{', '.join(supported)}. Choose one of these, or a segmenter with text prompts "
-                "(sam3-tiny or sam3)"
+                f"{', '.join(supported)}. Choose one of these, or a segmenter that can: {others}"
             )
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from detection.errors import ImageryError
 from detection.imagery.interface import ImagerySource
 
+# A remedy of a county's entry; where there is none, callers replace it.
+BANDS_REMEDY = (
+    "Name the bands from the first in the county's `imagery:`, for example bands: "
+    "[red, green, blue, nir]"
+)
 _RGB = frozenset({"red", "green", "blue"})
 # By the beginning of the segmenter's name: any one of these sets is enough.
 _NEEDED = {
     "spectral": (frozenset({"red", "nir"}), _RGB),
+    "landcover": (_RGB,),
     "sam3": (_RGB,),
 }
 
@@ -31,17 +37,14 @@ def check_bands(segmenter: str, imagery: ImagerySource) -> None:
     if not any(names <= set(bands) for names in needed):
         choices = " or ".join(", ".join(sorted(names)) for names in needed)
         remedy = (
-            "Gray imagery has no colours: use other imagery"
-            if bands == ("gray",)
-            else "Name the bands from the first in the county's `imagery:`, for example bands: "
-            "[red, green, blue, nir]"
+            "Gray imagery has no colours: use other imagery" if bands == ("gray",) else BANDS_REMEDY
         )
         raise ImageryError(
             f"{segmenter} needs the bands {choices}, but the imagery has {', '.join(bands)}. "
             f"{remedy}"
         )
     dtype = getattr(imagery, "dtype", "uint8")
-    if segmenter.startswith("sam3") and dtype != "uint8":
+    if segmenter.startswith(("sam3", "landcover")) and dtype != "uint8":
         raise ImageryError(
             f"{segmenter} needs 8 bit imagery, but this is {dtype}. Convert it with "
             "`gdal_translate -ot Byte -scale`, or use a service's 8 bit product"

@@ -26,6 +26,9 @@ from detection.simplify import simplify_polygons
 # centres: outlines never touch themselves, and the cell of a vertex is known.
 _MIN_FIELD, _MAX_FIELD = 1e-6, 1e3
 _ON_ROW_TOLERANCE = 1e-11
+# Coordinates of grids up to this size (SAM3 has 288 cells a side) are kept. Those of one
+# block of a large image would take 64 MB, and blocks have several sizes.
+_MAX_CACHED_CELLS = 300 * 300
 
 _Floats = NDArray[np.float64]
 _Indexes = NDArray[np.intp]
@@ -202,9 +205,19 @@ def _trace(field: NDArray[np.float32]) -> tuple[_Floats, NDArray[Any], NDArray[A
     return points[0], rings[0], polygons[0]
 
 
-@lru_cache(maxsize=256)
 def _cell_centres(height: int, width: int) -> tuple[_Floats, _Floats]:
     """Columns and rows of the cell centres, and each outer edge twice."""
+    if height * width <= _MAX_CACHED_CELLS:
+        return _cached_cell_centres(height, width)
+    return _new_cell_centres(height, width)
+
+
+@lru_cache(maxsize=256)
+def _cached_cell_centres(height: int, width: int) -> tuple[_Floats, _Floats]:
+    return _new_cell_centres(height, width)
+
+
+def _new_cell_centres(height: int, width: int) -> tuple[_Floats, _Floats]:
     columns, rows = (
         np.concatenate([[0.0, 0.0], np.arange(side) + 0.5, [side, side]])
         for side in (width, height)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +24,18 @@ from detection.chip import Chip
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.labels import Label
 from detection.mosaic import mosaic_of
-from detection.segmenters.interface import Mask
+from detection.sample.chip_truth import (
+    CHIP_PX,
+    STUFF,
+    THINGS,
+    Neighbourhood,
+    chip_at,
+    neighbourhood,
+)
+from detection.segmenters.interface import Mask, Segmenter
+from detection.segmenters.sam3.phrases import PHRASES
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.weights import load_weights
-from detection.training.phrases import PHRASES
-from detection.training.truth import CHIP_PX, STUFF, THINGS, Neighbourhood, chip_at, neighbourhood
 from detection.vectorize import vectorize_masks
 
 # (seed of the sample generator, lots); training uses other seeds.
@@ -48,17 +57,20 @@ _REPORT_NAME = "measured.json"
 
 
 @dataclass
-class LabelCounts:
+class SampleCounts:
     """Pixels of a label, and objects of things.
 
     Attributes:
         intersection_px, union_px: of prediction and truth, inside lots.
+        predicted_px, true_px: of each, inside lots.
         true: objects in the truth; `found` of them are predicted.
         predicted: objects predicted; `false` of them match nothing in the truth.
     """
 
     intersection_px: int = 0
     union_px: int = 0
+    predicted_px: int = 0
+    true_px: int = 0
     true: int = 0
     found: int = 0
     predicted: int = 0
@@ -69,17 +81,21 @@ class LabelCounts:
 class SampleMetrics:
     """Counts summed over chips; `figures` turns them into ratios."""
 
-    labels: dict[str, LabelCounts] = field(
-        default_factory=lambda: {n: LabelCounts() for n in (*STUFF, *THINGS)}
+    labels: dict[str, SampleCounts] = field(
+        default_factory=lambda: {n: SampleCounts() for n in (*STUFF, *THINGS)}
     )
     absent_prompts: int = 0
     absent_empty: int = 0
 
     def figures(self) -> dict[str, float]:
-        """Pixel IoU inside lots; share of things found and false; share of absent prompts empty."""
+        """Pixel IoU and relative area error inside lots; share of things found and of those false;
+        share of absent prompts with nothing.
+        """
         figures = {
             f"{name}_iou": c.intersection_px / max(1, c.union_px) for name, c in self.labels.items()
         }
+        for name, c in self.labels.items():
+            figures[f"{name}_area_error"] = abs(c.predicted_px - c.true_px) / max(1, c.true_px)
         for name in THINGS:
             count = self.labels[name]
             figures[f"{name}s_found"] = count.found / max(1, count.true)
@@ -88,7 +104,7 @@ class SampleMetrics:
         return {name: round(value, 4) for name, value in figures.items()}
 
 
-def evaluate_on_sample(sam3: Sam3, seeds: tuple[tuple[int, int], ...]) -> dict[str, float]:
+def evaluate_on_sample(sam3: Segmenter, seeds: tuple[tuple[int, int], ...]) -> dict[str, float]:
     """Ratios over neighbourhoods (seed, lots)."""
     total = SampleMetrics()
     for seed, lots in seeds:
@@ -121,6 +137,24 @@ def write_evaluation(folder: Path, training: Mapping[str, Any] | None) -> dict[s
     return content
 
 
+def main(arguments: list[str] | None = None) -> None:
+    """Measure the weights in a folder: `python -m detection.evaluation.sample_county FOLDER`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="with model.safetensors and config.json")
+    parser.add_argument("--run", type=Path, help="folder of the run that trained them")
+    chosen = parser.parse_args(arguments)
+    training = None
+    if chosen.run is not None:
+        run = json.loads((chosen.run / "run.json").read_text(encoding="utf-8"))
+        training = {
+            "steps": run["ended"]["step"],
+            "threads": run["threads"],
+            "wall_s": run["ended"]["seconds"],
+            "cpu_s": run["ended"]["cpu_s_of_this_process"],
+        }
+    sys.stdout.write(json.dumps(write_evaluation(chosen.folder, training), indent=2) + "\n")
+
+
 def _chip_corners(place: Neighbourhood) -> Iterator[tuple[int, int]]:
     """(top, left) of chips whose centres tile the lots."""
     _, height, width = place.rgb.shape
@@ -133,7 +167,7 @@ def _chip_corners(place: Neighbourhood) -> Iterator[tuple[int, int]]:
 
 
 def _measure_chip(
-    sam3: Sam3, place: Neighbourhood, top: int, left: int, total: SampleMetrics
+    sam3: Segmenter, place: Neighbourhood, top: int, left: int, total: SampleMetrics
 ) -> None:
     pixels = chip_at(place.rgb, top, left)
     chip = Chip(
@@ -158,6 +192,8 @@ def _measure_chip(
         plane = place.things if label.name in THINGS else place.stuff
         true = plane[label.name][window]
         count.intersection_px += int((predicted & (true > 0) & on_lots).sum())
+        count.predicted_px += int((predicted & on_lots).sum())
+        count.true_px += int(((true > 0) & on_lots).sum())
         count.union_px += int(((predicted | (true > 0)) & on_lots).sum())
         if label.name in THINGS:
             objects = (
@@ -183,7 +219,7 @@ def _mask_pixels(mask: Mask) -> NDArray[np.bool_]:
 
 
 def _count_things(
-    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: LabelCounts
+    objects: list[shapely.Polygon], true: np.ndarray, chip: Chip, count: SampleCounts
 ) -> None:
     """Count objects whose centroid is in the chip's centre.
 
@@ -215,3 +251,7 @@ def _best_iou(polygon: shapely.Polygon, others: list[shapely.Polygon]) -> float:
     shared = [polygon.intersection(other).area for other in near]
     ious = [s / (polygon.area + o.area - s) for s, o in zip(shared, near, strict=True)]
     return max(ious, default=0.0)
+
+
+if __name__ == "__main__":
+    main()

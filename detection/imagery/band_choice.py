@@ -21,7 +21,7 @@ from detection.imagery.band_names import COLOURS
 from detection.imagery.band_order import is_gray, likely_order
 from detection.imagery.band_samples import BandSample, read_samples, spread
 
-_SET_BANDS = "`imagery: {bands: […]}`"
+SET_BANDS = "`imagery: {bands: […]}`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _refuse_other_order(
         written = order if len(order) == count else ("…",)
         raise ImageryError(
             f"{alike[0].path}: its bands would be taken for {', '.join(names)}, but their "
-            f"pixels {seem}. Name them from the first in {_SET_BANDS}: bands: "
+            f"pixels {seem}. Name them from the first in {SET_BANDS}: bands: "
             f"[{', '.join(written)}] if the pixels are right, bands: [{', '.join(names)}] "
             "if they are not"
         )
@@ -139,7 +139,7 @@ def _decide_near_infrared(
     use = (
         "It is the mask that it is marked as."
         if is_marked_alpha
-        else f"If it is, write bands: [{', '.join(named[first].names)}] in {_SET_BANDS}; if it is "
+        else f"If it is, write bands: [{', '.join(named[first].names)}] in {SET_BANDS}; if it is "
         f"a mask, mark it: gdal_edit.py -colorinterp_{index} alpha."
     )
     notes.append(f"Band {index} is not taken for near infrared: it {problem}. {use}")
@@ -189,7 +189,7 @@ def _how_named(named: dict[str, NamedBands], layouts: dict[str, BandLayout]) -> 
     if unknown:
         notes.append(
             f"Nothing tells what {', '.join(unknown)} shows: it is not used. Name all bands from "
-            f"the first in {_SET_BANDS} if it is red, green, blue or near infrared."
+            f"the first in {SET_BANDS} if it is red, green, blue or near infrared."
         )
     if any(layout.is_palette for layout in layouts.values()):
         notes.append("The files' palette is expanded to red, green and blue.")

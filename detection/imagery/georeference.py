@@ -13,7 +13,8 @@ from rasterio.errors import CRSError as RasterCRSError
 from detection.errors import ImageryError
 from parcels.crs_definition import crs_of_data
 
-_REGISTRY = "or write `imagery: {path: …, crs: EPSG:…}`, for all files"
+# A remedy of a county's entry; where there is none, callers replace it.
+REGISTRY_REMEDY = "or write `imagery: {path: …, crs: EPSG:…}`, for all files"
 
 
 def crs_of(path: str, dataset: rasterio.DatasetReader, declared: str | None) -> str:
@@ -40,7 +41,7 @@ def crs_of(path: str, dataset: rasterio.DatasetReader, declared: str | None) -> 
         raise ImageryError(
             f"{path} has no CRS or no geotransform, but imagery needs both: the CRS is missing"
             f"{_world_file(Path(path))}. Set the one in which it was delivered: "
-            f"gdal_edit.py -a_srs EPSG:… {shlex.quote(name)}, {_REGISTRY}"
+            f"gdal_edit.py -a_srs EPSG:… {shlex.quote(name)}, {REGISTRY_REMEDY}"
         )
     try:
         crs = crs_of_data(dataset.crs.to_wkt())
@@ -71,7 +72,7 @@ def is_unknown_datum(crs: CRS) -> bool:
 def _set_crs(name: str) -> str:
     return (
         f"Set the CRS in which it was delivered: gdal_edit.py -a_srs EPSG:… {shlex.quote(name)}, "
-        f"{_REGISTRY}"
+        f"{REGISTRY_REMEDY}"
     )
 
 

@@ -139,6 +139,13 @@ class GeoTiff:
         same = self.window is not None and factor > 0 and self.grid.zoom_out(factor) == grid
         return factor if same else None
 
+    def extent_on(self, grid: PixelGrid) -> PixelWindow:
+        """The smallest window of a grid that contains all its pixels."""
+        factor = self.integer_factor_to(grid)
+        if factor is not None and self.window is not None:
+            return self.window.zoom_out(factor)
+        return grid.window_from_bounds(grid.from_lonlat(self.footprint).bounds)
+
     def fill_share(self) -> float:
         """The fraction of the file that is undeclared fill; 0 where the entry says what is not."""
         if self.nodata is not None:
@@ -158,6 +165,21 @@ class GeoTiff:
                 return hidden_by_mask_alone(dataset, list(self.values.indexes))
         except RasterioError:
             return False
+
+    def read_own(
+        self, part: PixelWindow, factor: int = 1
+    ) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+        """Pixels (bands, height, width) and valid mask of a part of the file, never warped.
+
+        Args:
+            part: in the file's own pixels, whatever its rotation; complete blocks.
+            factor: the side of a block of pixels that becomes one.
+
+        Raises:
+            rasterio.errors.RasterioError: the file cannot be read.
+        """
+        with open_raster(self.path) as dataset:
+            return self._read_blocks(dataset, part, factor)
 
     def read_into(
         self,

@@ -21,7 +21,7 @@ from detection.imagery.file_list import imagery_files
 from detection.imagery.fill_notes import fill_note
 from detection.imagery.geotiff import GeoTiff
 from detection.imagery.nodata import Nodata
-from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow, union
 from detection.imagery.precedence import by_precedence, main_grid, native_gsd_m
 from detection.imagery.raster_file import UnreadableRaster, open_raster
 from parcels.untrusted import printable, sanitize_text
@@ -77,6 +77,11 @@ class GeoTiffMosaic:
         """What was decided about the files; the first call looks for fill in some of them."""
         found = fill_note([file.fill_share for file in self._files])
         return (*self._notes, found) if found else self._notes
+
+    @property
+    def files(self) -> tuple[GeoTiff, ...]:
+        """The readable files, with their bands chosen."""
+        return tuple(self._files)
 
     def grid_for(self, geometry: BaseGeometry) -> PixelGrid:
         """The grid of the files that give most of the pixels in the geometry (EPSG:4326).
@@ -136,6 +141,12 @@ class GeoTiffMosaic:
             tuple(failed),
             Footage(images, index if len(images) > 1 else None),
         )
+
+    def extent_around(self, grid: PixelGrid, window: PixelWindow) -> PixelWindow:
+        """The window that contains the pixels of all files that meet a window."""
+        outline = grid.to_lonlat(shapely.box(*grid.bounds(window)))
+        extents = [file.extent_on(grid) for file in self._covering(outline)]
+        return union(extents) if extents else window
 
     def _covering(self, geometry: BaseGeometry) -> list[GeoTiff]:
         """The files whose outline meets a geometry (EPSG:4326)."""

@@ -89,6 +89,10 @@ def _advice(path: Path, head: bytes) -> str:
             return advice
     if path.suffix.lower() in _BY_SUFFIX:
         return _BY_SUFFIX[path.suffix.lower()]
+    if head[4:8] == b"ftyp":
+        return (
+            "it is a HEIC or AVIF picture, or a video, which are not read; save it as JPEG or PNG"
+        )
     if not head.strip(b"\0"):
         return "it is empty; copy or download it again"
     if path.suffix.lower() in (".tif", ".tiff"):

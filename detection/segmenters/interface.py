@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,24 @@ class Mask:
     cells: tuple[int, int]
     row: int = 0
     column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClickPrompt:
+    """A point on an object, in pixels from the chip's upper left corner."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoxPrompt:
+    """A box around an object, in pixels from the chip's upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 class Segmenter(Protocol):
@@ -92,5 +110,21 @@ class Segmenter(Protocol):
 
         Raises:
             SegmenterError: it failed on one of these chips.
+        """
+        ...
+
+
+@runtime_checkable
+class PromptableSegmenter(Segmenter, Protocol):
+    """A segmenter that also finds the object that a person points at.
+
+    It keeps what it computed of the last chips, so that the next prompt on one of them is fast.
+    """
+
+    def mask_at(self, chip: Chip, label: Label, prompt: ClickPrompt | BoxPrompt) -> Mask | None:
+        """The mask of the object of a label at a click, or in a box; None if there is none.
+
+        Raises:
+            SegmenterError: it failed on the chip, or the label's prompt is invalid.
         """
         ...

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 SPECTRAL_LABELS = ("lawn", "tree", "vegetation")
+LANDCOVER_LABELS = ("lawn", "tree", "driveway", "roof", "pool", "vegetation")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Sam3Model
 
+from detection.sample.chip_truth import ChipTruth
 from detection.segmenters.sam3.forward import (
     DecoderOutput,
     Pyramid,
@@ -20,7 +21,6 @@ from detection.segmenters.sam3.forward import (
     predict_masks,
 )
 from detection.segmenters.sam3.postprocess import inside_boxes
-from detection.training.truth import ChipTruth
 
 # Masks per prompt and step; if a chip has more things, each step takes a random sample.
 _MAX_MASKS = 24

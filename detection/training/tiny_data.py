@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from pyproj import CRS
 from torch import Tensor
 from torch.nn import functional
 
-from detection.training.phrases import PHRASES, absent_phrase
-from detection.training.tiny_network import MASK_PX, SIDE_PX
-from detection.training.truth import (
+from detection.chip import Chip
+from detection.imagery.pixel_grid import PixelGrid, PixelWindow
+from detection.labels import Label
+from detection.sample.chip_truth import (
     CHIP_PX,
     STUFF,
     THINGS,
@@ -20,10 +25,13 @@ from detection.training.truth import (
     neighbourhood,
     truth_at,
 )
+from detection.segmenters.sam3.phrases import PHRASES, absent_phrase
+from detection.training.task import Probe
+from detection.training.tiny_network import MASK_PX, SIDE_PX
 
 # (seed of the sample generator, lots). The sample county, seed 2026, is never trained on.
 TRAINING_SEEDS = tuple((seed, 150) for seed in range(101, 109))
-CHIPS_PER_SEED = 6
+_PROBE_SEED = (904, 12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +49,28 @@ class TrainingSample:
 
 
 class TrainingChips:
-    """Chips in memory, packed to 8 bits, with random brightness and colour at each draw."""
+    """Chips in memory, packed to 8 bits, with random brightness and colour at each draw.
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    Attributes:
+        sha256: of all pixels and truths.
+    """
+
+    def __init__(
+        self, seed: int, neighbourhoods: Sequence[tuple[int, int]], chips_per_seed: int
+    ) -> None:
+        """Cut chips at random corners of neighbourhoods (seed of the generator, lots)."""
+        rng = random.Random(seed)  # noqa: S311  reproducible training, not cryptography
+        self._seed = seed
         self._pixels: list[Tensor] = []
         self._truths: list[dict[str, tuple[Tensor, ...]]] = []
-        for seed, lots in TRAINING_SEEDS:
-            place = neighbourhood(seed, lots)
+        self._names: list[str] = []
+        for place_seed, lots in neighbourhoods:
+            place = neighbourhood(place_seed, lots)
             _, height, width = place.rgb.shape
-            for _ in range(CHIPS_PER_SEED):
+            for _ in range(chips_per_seed):
                 top = rng.randint(0, height - CHIP_PX)
                 left = rng.randint(0, width - CHIP_PX)
+                self._names.append(f"sample seed {place_seed}, row {top}, column {left}")
                 pixels = torch.from_numpy(chip_at(place.rgb, top, left)).float()[None]
                 size = (SIDE_PX, SIDE_PX)
                 small = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
@@ -60,10 +78,24 @@ class TrainingChips:
                 names = (*STUFF, *THINGS)
                 truths = {name: truth_at(place, name, top, left, MASK_PX) for name in names}
                 self._truths.append({name: _pack(truth) for name, truth in truths.items()})
+        digest = hashlib.sha256()
+        for pixels, truths_of_chip in zip(self._pixels, self._truths, strict=True):
+            digest.update(pixels.numpy().tobytes())
+            for planes in truths_of_chip.values():
+                for plane in planes:
+                    digest.update(plane.numpy().tobytes())
+        self.sha256 = digest.hexdigest()
 
-    def draw(self) -> TrainingSample:
-        """A random chip with four prompts that may match and one that is absent."""
-        rng = self._rng
+    def name_of(self, step: int) -> str:
+        """The place of a step's chip."""
+        return self._names[self._rng(step).randrange(len(self._pixels))]
+
+    def _rng(self, step: int) -> random.Random:
+        return random.Random(f"{self._seed} {step}")  # noqa: S311  not cryptography
+
+    def draw(self, step: int) -> TrainingSample:
+        """The chip of a step, with four prompts that may match and one that is absent."""
+        rng = self._rng(step)
         index = rng.randrange(len(self._pixels))
         names = ["lawn", rng.choice(STUFF[1:]), "roof", rng.choice(THINGS[1:])]
         pixels = self._pixels[index].float()
@@ -79,6 +111,22 @@ class TrainingChips:
             [*phrases, absent_phrase(rng)],
             [*truths, nothing],
         )
+
+
+def probe_chips() -> Probe:
+    """Two chips of a neighbourhood that is not trained on, and prompts for all labels."""
+    place = neighbourhood(*_PROBE_SEED)
+    grid = PixelGrid("EPSG:26916", 0.3)
+    chips = []
+    for top, left in ((0, 0), (place.rgb.shape[1] - CHIP_PX, place.rgb.shape[2] - CHIP_PX)):
+        window = PixelWindow(left, top, CHIP_PX, CHIP_PX)
+        chips.append(Chip(
+            chip_at(place.rgb, top, left), np.ones((CHIP_PX, CHIP_PX), bool),
+            grid.transform(window), CRS.from_user_input(grid.crs), ("red", "green", "blue"),
+        ))  # fmt: skip
+    labels = [Label(name, PHRASES[name][-1], "continuous", 4.0) for name in STUFF]
+    labels += [Label(name, PHRASES[name][0], "discrete", 4.0) for name in THINGS]
+    return Probe(chips, [*labels, Label("absent", "trampoline", "continuous", 4.0)])
 
 
 def _pack(truth: ChipTruth) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@
     sources      a folder, file or hub id -> its weight files
     config       config.json, validated
     weights      a folder, file or hub id -> a network, strict, with SHA-256
+    phrases      what the small networks are taught
     segmenter    Sam3: all of this behind the `Segmenter` protocol
     tiny/        weights of a small network, trained on the synthetic county
 

@@ -6,7 +6,6 @@ transformers has all of it except points.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch.nn import functional
 from transformers import Sam3Model
 
 from detection.errors import SegmenterError
+from detection.segmenters.sam3.host_copy import copy_to
 
 _POINT_LAYERS = ("points_direct_project", "points_pool_project", "points_pos_enc_project")
 
@@ -115,90 +115,101 @@ def roi_align(features: Tensor, boxes: Tensor, size: int) -> Tensor:
 
     He et al. (2017), Mask R-CNN; equals torchvision's `roi_align` with `aligned=False` and one
     sample per cell. The mean of bilinear samples on a grid is separable: one matrix for rows, one
-    for columns.
+    for columns. These are made on the host, for all boxes at once.
 
     Args:
+        features: or (k, channels, h, w), of each box.
         boxes: (k, 4) left, top, right, bottom in cells of the features.
 
     Returns:
         (k, channels, size, size)
     """
     height, width = features.shape[-2:]
-    pooled = []
-    for left, top, right, bottom in boxes.tolist():
-        down = _bin_weights(top, bottom, height, size).to(features)
-        across = _bin_weights(left, right, width, size).to(features)
-        pooled.append(torch.einsum("ih,chw,jw->cij", down, features, across))
-    return torch.stack(pooled)
+    left, top, right, bottom = boxes.cpu().double().unbind(1)
+    down, across = (
+        copy_to(_bin_weights(start, end, cells, size).to(features.dtype), features.device)
+        for start, end, cells in ((top, bottom, height), (left, right, width))
+    )
+    each = features if features.ndim == 4 else features.expand(len(boxes), -1, -1, -1)
+    return torch.einsum("kih,kchw,kjw->kcij", down, each, across)
 
 
-def _bin_weights(start: float, end: float, cells: int, bins: int) -> Tensor:
-    """(bins, cells): the weight of each cell in the mean of each bin."""
-    step = max(end - start, 1.0) / bins
-    samples = math.ceil(step)
-    at = start + (torch.arange(bins * samples, dtype=torch.float64) + 0.5) * step / samples
-    inside = ((at >= -1) & (at <= cells)).double() / samples
+def _bin_weights(start: Tensor, end: Tensor, cells: int, bins: int) -> Tensor:
+    """(k, bins, cells): the weight of each cell in the mean of each bin of k extents."""
+    step = (end - start).clamp(min=1.0)[:, None] / bins
+    samples = step.ceil()
+    number = torch.arange(int(samples.max()), dtype=torch.float64)
+    within = ((number + 0.5) / samples)[:, None]
+    at = start[:, None, None] + (torch.arange(bins)[:, None] + within) * step[..., None]
+    inside = ((at >= -1) & (at <= cells) & (number < samples)[:, None]) / samples[..., None]
     at = at.clamp(0, cells - 1)
     low = at.floor().long()
     share = at - low
-    of_bin = torch.arange(bins).repeat_interleave(samples)
-    weights = torch.zeros(bins, cells, dtype=torch.float64)
-    weights.index_put_((of_bin, low), (1 - share) * inside, accumulate=True)
-    high = (low + 1).clamp(max=cells - 1)
-    return weights.index_put_((of_bin, high), share * inside, accumulate=True)
+    weights = torch.zeros(len(start), bins, cells, dtype=torch.float64)
+    weights.scatter_add_(2, low, (1 - share) * inside)
+    return weights.scatter_add_(2, (low + 1).clamp(max=cells - 1), share * inside)
 
 
 def _exemplar_tokens(
     model: Sam3Model, features: Tensor, exemplars: Sequence[Sequence[Exemplar]]
 ) -> tuple[Tensor, Tensor]:
     """Tokens (n, k, channels) of the exemplars, zero-padded to k per row; and valid (n, k)."""
-    encoder = model.geometry_encoder
+    encoder, device = model.geometry_encoder, features.device
     normed = encoder.vision_layer_norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    max_count = max(map(len, exemplars))
-    tokens = features.new_zeros(len(exemplars), max_count, features.shape[1])
-    valid = torch.zeros(len(exemplars), max_count, dtype=torch.bool, device=features.device)
-    for row, shown in enumerate(exemplars):
-        for column, exemplar in enumerate(shown):
-            if isinstance(exemplar, BoxExemplar):
-                token = _box_token(model, normed[row], exemplar)
-            else:
-                token = _point_token(model, normed[row], exemplar)
-            tokens[row, column] = token + encoder.label_embed.weight[int(exemplar.positive)]
-            valid[row, column] = True
-    return tokens, valid
+    tokens = features.new_zeros(len(exemplars), max(map(len, exemplars)), features.shape[1])
+    valid = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+    placed = [
+        (row, column, exemplar)
+        for row, shown in enumerate(exemplars)
+        for column, exemplar in enumerate(shown)
+    ]
+    boxes = [each for each in placed if isinstance(each[2], BoxExemplar)]
+    points = [each for each in placed if isinstance(each[2], PointExemplar)]
+    for encode, chosen in ((_box_tokens, boxes), (_point_tokens, points)):
+        if not chosen:
+            continue
+        rows, columns, shown = zip(*chosen, strict=True)
+        at_rows, at_columns, positive = (
+            copy_to(torch.tensor(numbers), device)
+            for numbers in (rows, columns, [int(each.positive) for each in shown])
+        )
+        found = encode(model, normed[at_rows], shown) + encoder.label_embed.weight[positive]
+        tokens = tokens.index_put((at_rows, at_columns), found)
+        valid[list(rows), list(columns)] = True
+    return tokens, copy_to(valid, device)
 
 
-def _box_token(model: Sam3Model, features: Tensor, box: BoxExemplar) -> Tensor:
-    """(channels,) of one box."""
+def _box_tokens(model: Sam3Model, features: Tensor, boxes: Sequence[BoxExemplar]) -> Tensor:
+    """(k, channels) of boxes, on features (k, channels, h, w)."""
     encoder = model.geometry_encoder
     height, width = features.shape[-2:]
-    corners = torch.tensor([[box.left, box.top, box.right, box.bottom]]).to(features)
-    pooled = roi_align(
-        features, corners * corners.new_tensor([width, height] * 2), encoder.roi_size
-    )
+    on_host = torch.tensor([[box.left, box.top, box.right, box.bottom] for box in boxes])
+    pooled = roi_align(features, on_host * torch.tensor([width, height] * 2), encoder.roi_size)
+    corners = copy_to(on_host, features.device).to(features.dtype)
     middle = (corners[:, :2] + corners[:, 2:]) / 2
     extent = corners[:, 2:] - corners[:, :2]
     place = encoder._encode_box_coordinates(*middle.unbind(1), *extent.unbind(1))
     token = encoder.boxes_direct_project(torch.cat([middle, extent], 1))
     token = token + encoder.boxes_pool_project(pooled).flatten(1)
     total: Tensor = token + encoder.boxes_pos_enc_project(place)
-    return total[0]
+    return total
 
 
-def _point_token(model: Sam3Model, features: Tensor, point: PointExemplar) -> Tensor:
-    """(channels,) of one point."""
+def _point_tokens(model: Sam3Model, features: Tensor, points: Sequence[PointExemplar]) -> Tensor:
+    """(k, channels) of points, on features (k, channels, h, w)."""
     if not has_points(model):
         raise SegmenterError(
             "these weights cannot encode points: transformers' layout of SAM3 omits that encoder. "
             "Use a box around the example, or load Meta's sam3.pt"
         )
     encoder = model.geometry_encoder
-    at = torch.tensor([[point.x, point.y]]).to(features)
+    on_host = torch.tensor([[point.x, point.y] for point in points])
+    at = copy_to(on_host, features.device).to(features.dtype)
     pooled = functional.grid_sample(
-        features[None], (2 * at - 1)[None, None], align_corners=False
+        features, (2 * at - 1)[:, None, None], align_corners=False
     ).flatten(1)
     place = torch.cat(encoder.position_encoding.encode_1d_positions(*at.unbind(1)), 1)
     # In the order of `_POINT_LAYERS`.
     parts = zip(_POINT_LAYERS, (at, pooled, place), strict=True)
     total: Tensor = sum(encoder.get_submodule(name)(part) for name, part in parts)
-    return total[0]
+    return total

@@ -120,6 +120,15 @@ def feature_pyramid(model: Sam3Model, tokens: Tensor) -> Pyramid:
     return Pyramid(levels, neck.position_encoding(shape, tokens.device, torch.float32))
 
 
+def prompt_mask(valid: Tensor) -> Tensor:
+    """(n, 1, 1, t): what may be attended to, of valid (n, t).
+
+    From two dimensions transformers would make the same, but first read on the host whether all are
+    valid, which waits for the device.
+    """
+    return valid[:, None, None]
+
+
 def fuse_prompt(model: Sam3Model, features: Pyramid, prompt: Tensor, valid: Tensor) -> Tensor:
     """The DETR encoder: image features attend to the prompt -> memory (n, s x s, channels).
 
@@ -133,7 +142,7 @@ def fuse_prompt(model: Sam3Model, features: Pyramid, prompt: Tensor, valid: Tens
         vision_features=[coarse],
         text_features=prompt.to(coarse.dtype),
         vision_pos_embeds=[features.position.expand(len(coarse), -1, -1, -1).to(coarse.dtype)],
-        text_mask=valid,
+        text_mask=prompt_mask(valid),
     ).last_hidden_state
     return memory
 
@@ -152,7 +161,7 @@ def decode_queries(
         vision_features=memory.float(),
         text_features=prompt,
         vision_pos_encoding=position.flatten(2).transpose(1, 2).expand(len(memory), -1, -1),
-        text_mask=valid,
+        text_mask=prompt_mask(valid),
         spatial_shapes=_StaticShape(*position.shape[-2:]),
     )
     queries = decoded.intermediate_hidden_states
@@ -180,7 +189,7 @@ def predict_masks(
         backbone_features=list(features.levels),
         encoder_hidden_states=memory,
         prompt_features=prompt.to(dtype),
-        prompt_mask=valid,
+        prompt_mask=prompt_mask(valid),
     )
     return output.pred_masks, output.semantic_seg[:, 0]
 

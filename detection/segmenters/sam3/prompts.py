@@ -56,7 +56,10 @@ class PhraseCache:
 
 def text_tokens(model: Sam3Model, ids: Tensor, valid: Tensor) -> Tensor:
     """(p, 32, channels) of token ids (p, 32)."""
-    found = model.get_text_features(input_ids=ids, attention_mask=valid.long())
+    # Causal and without padding. Of two dimensions, transformers would read on the host whether all
+    # are valid, which waits for the device.
+    attend = valid[:, None, None] & valid.new_ones(valid.shape[1], valid.shape[1]).tril()
+    found = model.get_text_features(input_ids=ids, attention_mask=attend)
     tokens: Tensor = found.pooler_output
     return tokens
 

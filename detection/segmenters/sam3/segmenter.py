@@ -14,17 +14,19 @@ from torch import Tensor, nn
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
-from detection.segmenters.interface import Mask
-from detection.segmenters.sam3.exemplars import Exemplar
+from detection.segmenters.interface import BoxPrompt, ClickPrompt, Mask
+from detection.segmenters.sam3.clicks import exemplar_of, mask_at
+from detection.segmenters.sam3.exemplars import Exemplar, has_points
 from detection.segmenters.sam3.fast.linear import Precision
+from detection.segmenters.sam3.forward import Sam3Output
 from detection.segmenters.sam3.network import build_network
 from detection.segmenters.sam3.postprocess import masks_from_output
 from detection.segmenters.sam3.preprocess import preprocess
 from detection.segmenters.sam3.prompts import PhraseCache, TextTokens
 from detection.segmenters.sam3.weights import Weights
 
-# A chip is 302 m wide, whatever the network's input size.
-_CHIP_PX, _GSD_M = 1008, 0.3
+# A chip is 302 m wide, whatever the network's input size, unless the network was trained on others.
+CHIP_PX, _GSD_M = 1008, 0.3
 # Chips per batch that keep each kind of device busy. A CPU gains nothing from more than one.
 _BATCH_SIZE = {"cuda": 16, "mps": 2, "cpu": 1}
 # Prompts per pass of the heads: the masks of one prompt and chip take 33 MB at full size.
@@ -41,12 +43,12 @@ class Sam3:
     """Detects what a label's prompt names.
 
     Attributes:
+        chip_px: the side of a chip in pixels of `gsd_m`.
         encoder_calls: number of chips that the image encoder has processed.
         text_calls: number of phrases that the text encoder has processed.
     """
 
     labels: tuple[str, ...] | None = None
-    chip_px = _CHIP_PX
     gsd_m: float | None = _GSD_M
 
     def __init__(
@@ -57,6 +59,7 @@ class Sam3:
         precision: Precision | None = None,
         batch: int | None = None,
         fast: bool | None = None,
+        chip_px: int = CHIP_PX,
     ) -> None:
         """Use this torch `device`; by default CUDA, then MPS, then the CPU.
 
@@ -65,11 +68,13 @@ class Sam3:
                 but less accurate, and must be chosen explicitly.
             batch: chips per batch; halved when they do not fit into memory.
             fast: whether to use the fast forward pass; by default on CUDA, compiled.
+            chip_px: the side of the chips that it was trained on, in pixels of 0.3 m.
 
         Raises:
             SegmenterError: a precision that these weights do not allow.
         """
         self.name = f"{name}-1"
+        self.chip_px = chip_px
         self.weights_sha256: str | None = weights.sha256
         self._device = torch.device(device or _default_device())
         kind = self._device.type
@@ -78,6 +83,7 @@ class Sam3:
         self.encoder_calls = 0
         model = weights.model
         nn.Module.to(model, self._device)
+        self._model = model
         self._side_px = int(model.vision_encoder.config.image_size)
         self._phrase_cache = PhraseCache(model)
         self._network = build_network(model, self.precision, fast=fast, compiled=kind == "cuda")
@@ -151,6 +157,29 @@ class Sam3:
             else:
                 found += masks
         return found
+
+    def mask_at(self, chip: Chip, label: Label, prompt: ClickPrompt | BoxPrompt) -> Mask | None:
+        """The mask of the object of a label at a click, or in a box; None if there is none.
+
+        The image encoder runs once per chip, whatever the label and the prompt.
+
+        Raises:
+            SegmenterError: an invalid prompt or chip, or too little memory.
+        """
+        text = self._phrase_cache.encode([label.prompt])
+        shown = exemplar_of(prompt, chip, points=has_points(self._model))
+        output = self._attempt(self._predict_one, chip, text, shown)
+        if output is None:
+            raise SegmenterError(
+                f"{_device_name(self._device)} has too little memory for one chip and one prompt. "
+                "Use a device with more memory, or stop other processes on it"
+            )
+        return mask_at(output, label, prompt, chip)
+
+    @torch.inference_mode()
+    def _predict_one(self, chip: Chip, text: TextTokens, shown: Exemplar) -> Sam3Output:
+        pyramid = self._network.feature_pyramid(self._tokens([chip]))
+        return self._network.predict(pyramid, text, [[shown]])
 
     def _attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """The function's result; None when the device runs out of memory."""
