@@ -6,6 +6,8 @@ the map or the report could not be written, 130 Ctrl-C.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 from pipeline.cli.streams import open_closed_streams
@@ -19,11 +21,16 @@ open_closed_streams()
 
 def main() -> None:
     """Run the command; without the packages that it needs, say which extra brings them."""
+    # Compiled packages turn a KeyboardInterrupt during their import into an ImportError.
+    by_default = signal.getsignal(signal.SIGINT)
+    if by_default is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     try:
         from pipeline.cli.app import main as run
 
+        signal.signal(signal.SIGINT, by_default)
         run()
-    except KeyboardInterrupt:  # while the command was imported
+    except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         from parcels.missing_extra import missing_extra

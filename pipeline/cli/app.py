@@ -20,8 +20,12 @@ from parcels.installation import check_installation
 from pipeline import log
 from pipeline.cli.batch import batch
 from pipeline.cli.config import config
+from pipeline.cli.corrections import corrections
 from pipeline.cli.db import db
+from pipeline.cli.detect import detect
+from pipeline.cli.evaluate import evaluate
 from pipeline.cli.export import export
+from pipeline.cli.models import models
 from pipeline.cli.options import file_defaults, setting
 from pipeline.cli.output import echo, print_message
 from pipeline.cli.parcels import parcels
@@ -31,6 +35,7 @@ from pipeline.cli.runs import runs
 from pipeline.cli.second_signal import exit_at_second_signal
 from pipeline.cli.status import status
 from pipeline.cli.streams import lost_output, wrap_standard_streams
+from pipeline.cli.train import train
 from pipeline.errors import PipelineError
 from pipeline.exit_codes import INTERRUPTED, OUTPUT_LOST
 from pipeline.redaction import redactor
@@ -39,7 +44,7 @@ from pipeline.settings_file import SettingsFile
 
 # Settings whose values fail only in use, in code that does not know where they were set.
 _CHECKED_IN_USE = {
-    "database_url", "registry", "sam3_weights", "ray_address",
+    "database_url", "registry", "sam3_weights", "landcover_weights", "ray_address",
     "county", "properties", "labels", "segmenter",
 }  # fmt: skip
 
@@ -57,7 +62,11 @@ def lotline(log_level: log.LogLevel, log_format: log.LogFormat) -> None:
     check_installation()
 
 
-for command in (batch, status, runs, export, parcels, registry, review, db, config):
+_COMMANDS = (
+    batch, detect, evaluate, status, runs, export, parcels, registry, review, corrections, train,
+    models, db, config,
+)  # fmt: skip
+for command in _COMMANDS:
     lotline.add_command(command)
 
 
@@ -122,6 +131,8 @@ def _command_hint(error: Exception) -> str:
     """How the command takes what the library's error asks for."""
     from detection.errors import UnknownLabel, WeightsMissing
 
+    if isinstance(error, WeightsMissing) and "landcover" in str(error):
+        return " (LANDCOVER_WEIGHTS= or --landcover-weights)"
     if isinstance(error, WeightsMissing):
         return " (SAM3_WEIGHTS= or --weights)"
     if isinstance(error, UnknownLabel):

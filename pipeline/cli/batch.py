@@ -65,6 +65,7 @@ class BBoxType(click.ParamType[BBox]):
 @setting("label", "--label", "own_labels", type=SemicolonText(), multiple=True)
 @setting("segmenter")
 @setting("sam3_weights", "--weights", "weights")
+@setting("landcover_weights", type=click.Path(path_type=Path, file_okay=False))
 @setting("engine")
 @setting("limit", type=PositiveInt(min=1, max=MAX_COUNT))
 @setting("bbox", type=BBoxType())
@@ -82,6 +83,7 @@ def batch(
     own_labels: tuple[str, ...],
     segmenter: str,
     weights: str | None,
+    landcover_weights: Path | None,
     engine: str,
     limit: int | None,
     bbox: BBox | None,
@@ -105,7 +107,7 @@ def batch(
     from pipeline.cli.progress import progress
     from pipeline.cli.supervisor import is_child_needed, run_supervised
     from pipeline.exit_codes import INTERRUPTED
-    from pipeline.settings import load_settings
+    from pipeline.settings import load_settings, weights_of
 
     key = load_registry(registry or load_settings().registry, DetectionCounty).key_of(county)
     request = BatchRequest(
@@ -115,7 +117,7 @@ def batch(
         labels=tuple(labels or ()),
         own_labels=own_labels,
         segmenter=segmenter,
-        weights=weights,
+        weights=weights_of(segmenter, weights, landcover_weights),
         engine="ray" if engine == "ray" else "local",
         limit=limit,
         again=again,

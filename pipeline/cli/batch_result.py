@@ -165,6 +165,7 @@ def _print_lawn_errors(console: Console, report: BatchReport) -> None:
         f"Largest error: {worst.parcel_id}, measured {worst.measured_m2:,.0f} m², "
         f"true {worst.true_m2:,.0f} m²."
     )
+    console.print("The imagery is synthetic: on real imagery the errors are others.")
 
 
 def _counts(counts: Mapping[tuple[str, str], int]) -> str:

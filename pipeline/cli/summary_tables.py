@@ -114,8 +114,17 @@ def _print_area_changes(console: Console, comparison: RunComparison) -> None:
     labels = {area.label for area in comparison.areas}
     contains = {**comparison.a.label_contains, **comparison.b.label_contains}
     caveats = dict.fromkeys([*comparison.a.caveats, *comparison.b.caveats])
-    for note in [*overlap_notes(labels, contains), *caveats]:
+    for note in [*_review_notes(comparison), *overlap_notes(labels, contains), *caveats]:
         console.print(note)
+
+
+def _review_notes(comparison: RunComparison) -> list[str]:
+    """What people decided is in the areas too, so that a difference may be theirs."""
+    kept = [(n, r.kept_reviews) for n, r in (("A", comparison.a), ("B", comparison.b))]
+    notes = [f"{name}: {formatting.reviewed_note(count)}" for name, count in kept if count]
+    if notes:
+        notes.append("Areas include what people decided: a difference may be their corrections.")
+    return notes
 
 
 def table_of(title: str, texts: Sequence[str], numbers: Sequence[str]) -> Table:

@@ -1,0 +1,164 @@
+"""`lotline models`: trained weights, and which of them are used."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from detection.segmenters import SEGMENTERS
+from parcels.untrusted import sanitize_text
+from pipeline.cli.output import echo, echo_json
+from pipeline.cli.review_database import review_transaction
+
+if TYPE_CHECKING:
+    from pipeline.store.models.versions import ModelVersion
+
+_SHORT = 12
+
+# SAM3's weights are those that SAM3_WEIGHTS names.
+_REGISTERED = ("landcover",)
+
+_by_option = click.option(
+    "--by", default=getpass.getuser, help="Who decides; your user name by default."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def models() -> None:
+    """Trained weights: register, promote and roll back."""
+
+
+@models.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--segmenter", type=click.Choice(_REGISTERED), default="landcover", show_default=True,
+    help="The segmenter that was trained.",
+)  # fmt: skip
+@click.option(
+    "--to", "address", metavar="FOLDER|s3://BUCKET/PREFIX",
+    help="Where the files are stored; LOTLINE_HOME by default. Workers on other machines need a "
+    "bucket, or a folder that all of them have.",
+)  # fmt: skip
+@click.option("--note", default="", help="A note for people.")
+@_by_option
+def add(folder: Path, segmenter: str, address: str | None, note: str, by: str) -> None:
+    """Register the weights in FOLDER, which `lotline train` wrote.
+
+    Nothing uses them before they are promoted.
+    """
+    from pipeline.learning.registered_run import registered_facts
+    from pipeline.settings import load_settings
+    from pipeline.store.models.versions import register_model
+
+    where = address or str((load_settings().home / "registered").resolve())
+    facts = registered_facts(folder, segmenter, where, sanitize_text(note, 600))
+    with review_transaction() as conn:
+        number = register_model(conn, facts, by)
+    echo(f"model {number}: {segmenter} {facts.weights_sha256[:_SHORT]}, a candidate")
+    echo(f"`lotline models promote {number}` has batches use it")
+
+
+@models.command("list")
+@click.option("--segmenter", type=click.Choice(SEGMENTERS), help="Only of this segmenter.")
+@_json_option
+def list_(segmenter: str | None, as_json: bool) -> None:
+    """List registered weights, the newest first."""
+    from pipeline.store.models.versions import model_states
+    from pipeline.store.models.versions import models as registered
+
+    with review_transaction() as conn:
+        found = registered(conn, segmenter)
+        states = model_states(conn, found)
+    if as_json:
+        echo_json(json.dumps([_document(each, states[each.id]) for each in found], indent=2))
+        return
+    if not found:
+        echo("No weights are registered: `lotline models add FOLDER` registers some.")
+    for each in found:
+        score = (each.facts.metrics or {}).get("score")
+        shown = "" if score is None else f"  score {score:.3f}"
+        echo(
+            f"{each.id:>4}  {states[each.id]:<9}  {each.facts.segmenter:<9}  "
+            f"{each.facts.weights_sha256[:_SHORT]}  {each.created_at:%Y-%m-%d}  "
+            f"{each.facts.tier}{shown}"
+        )
+
+
+@models.command()
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
+@_json_option
+def show(number: int, as_json: bool) -> None:
+    """Show what registered weights come from, and their figures."""
+    from pipeline.store.models.versions import model_states, model_version
+
+    with review_transaction() as conn:
+        found = model_version(conn, number)
+        state = model_states(conn, [found])[number]
+    document = _document(found, state)
+    if as_json:
+        echo_json(json.dumps(document, indent=2))
+        return
+    for name, value in document.items():
+        shown = json.dumps(value) if isinstance(value, dict) else value
+        echo(f"{name:<15} {'' if shown is None else sanitize_text(str(shown), 2000)}")
+
+
+@models.command()
+@click.argument("number", type=click.IntRange(1, 2**31 - 1))
+@click.option("--reason", default="", help="Why, for people.")
+@_by_option
+def promote(number: int, reason: str, by: str) -> None:
+    """Make registered weights the champion, which batches use.
+
+    The files are fetched and loaded first: weights that cannot be used are not promoted.
+    """
+    from pipeline.settings import load_settings
+    from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
+    from pipeline.store.models.promotions import promote as promote_model
+    from pipeline.store.models.versions import model_version
+
+    with review_transaction() as conn:
+        found = model_version(conn, number)
+    build_promoted(found.facts, load_settings().home / MODEL_CACHE)
+    with review_transaction() as conn:
+        promote_model(conn, number, by, sanitize_text(reason, 600))
+    echo(f"model {number} is the champion of {found.facts.segmenter}: batches use it from now on")
+
+
+@models.command()
+@click.argument("segmenter", type=click.Choice(_REGISTERED), default="landcover")
+@click.option("--reason", default="", help="Why, for people.")
+@_by_option
+def rollback(segmenter: str, reason: str, by: str) -> None:
+    """Go back to the champion before; the package's own weights are before all."""
+    from pipeline.store.models.promotions import roll_back
+
+    with review_transaction() as conn:
+        now = roll_back(conn, segmenter, by, sanitize_text(reason, 600))
+    what = "the package's own weights" if now is None else f"model {now.id}"
+    echo(f"{segmenter} uses {what} from now on")
+
+
+def _document(found: ModelVersion, state: str) -> dict[str, Any]:
+    facts = found.facts
+    return {
+        "id": found.id,
+        "state": state,
+        "segmenter": facts.segmenter,
+        "weights_sha256": facts.weights_sha256,
+        "tier": facts.tier,
+        "base_sha256": facts.base_sha256,
+        "data_sha256": facts.data_sha256,
+        "address": facts.address,
+        "files": dict(facts.files),
+        "metrics": dict(facts.metrics or {}),
+        "settings": dict(facts.settings or {}),
+        "note": facts.note,
+        "created_by": found.created_by,
+        "created_at": found.created_at.isoformat(),
+    }

@@ -1,0 +1,79 @@
+"""The weights of a training, with what its folder says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from detection.segmenters import build_segmenter
+from detection.training.proof import Proof, read_proof
+from pipeline.errors import ModelError
+from pipeline.store.models.model_files import files_in, store_files
+from pipeline.store.models.versions import ModelFacts
+
+
+def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> ModelFacts:
+    """Load weights as detection does, store their files, and say what they come from.
+
+    Args:
+        folder: of the weights (OUT/weights of a training), or OUT.
+        address: the folder or the bucket that gets the files.
+
+    Raises:
+        ModelError: the folder has no weights, the segmenter has none, or the training did not
+            prove them.
+        SegmenterError: they cannot be loaded.
+        ObjectStoreError: they cannot be stored.
+    """
+    if not (folder / "config.json").exists() and (folder / "weights").is_dir():
+        folder = folder / "weights"
+    folder = folder.resolve()  # the weights of a run are a link to those of a checkpoint
+    files = files_in(folder)
+    weights_sha256 = build_segmenter(segmenter, str(folder)).weights_sha256
+    if weights_sha256 is None:
+        raise ModelError(f"{segmenter} has no weights: choose the segmenter that was trained")
+    run = _json(folder.parents[2] / "run.json") if len(folder.parents) > 2 else {}
+    proof = read_proof(folder.parent)
+    if run:
+        _check_proof(proof, weights_sha256, folder)
+    manifest = folder.parents[2] / "corrections" / "manifest.json" if run else None
+    return ModelFacts(
+        segmenter,
+        weights_sha256,
+        address,
+        store_files(address, weights_sha256, files),
+        tier=str(run.get("task", "")),
+        base_sha256=run.get("recipe_settings", {}).get("start_sha256"),
+        data_sha256=_sha256(manifest),
+        settings=run,
+        metrics={} if proof is None else asdict(proof),
+        note=note,
+    )
+
+
+def _check_proof(proof: Proof | None, weights_sha256: str, folder: Path) -> None:
+    if proof is None or not proof.proven:
+        why = "was not proven" if proof is None or not proof.reason else proof.reason
+        raise ModelError(
+            f"the checkpoint of {folder} counts only when it is proven ({why}): run `lotline train "
+            "… --measure-only`"
+        )
+    if proof.weights_sha256 != weights_sha256:
+        raise ModelError(f"{folder} was changed after it was proven: copy it again")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _sha256(path: Path | None) -> str | None:
+    if path is None or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
