@@ -7,6 +7,12 @@
     ├── ConcurrentBatchError     a running batch measures the same properties otherwise
     ├── ClusterError             a Ray cluster cannot be reached, or lacks a requirement
     ├── ExportError              results cannot be written to files
+    ├── CorrectionsFileError     a file of corrections cannot be read
+    ├── ObjectStoreError         an object in a folder or a bucket cannot be read or written
+    ├── ManifestError            a manifest of exported corrections is missing or damaged
+    ├── ModelError               trained weights cannot be registered, found or promoted
+    ├── ImageListError           an argument of `lotline detect` means no image
+    ├── ImageResultError         results of an image cannot be written, or would replace others
     └── StoreError               the database is unavailable, or refuses a request
         ├── CountyMismatch       the database has another county under this key
         ├── NotStored            there is no such property, detection or token
@@ -45,6 +51,30 @@ class ExportError(PipelineError):
     """Results cannot be written to files."""
 
 
+class CorrectionsFileError(PipelineError):
+    """A file of corrections cannot be read: nothing of it was imported."""
+
+
+class ObjectStoreError(PipelineError):
+    """An object in a folder or a bucket cannot be read or written."""
+
+
+class ManifestError(PipelineError):
+    """A manifest of exported corrections is missing, damaged, or names what is not there."""
+
+
+class ModelError(PipelineError):
+    """Trained weights cannot be registered, found, promoted or fetched."""
+
+
+class ImageListError(PipelineError):
+    """A file, a folder or a glob that means no image."""
+
+
+class ImageResultError(PipelineError):
+    """Results of an image cannot be written, or would overwrite something else."""
+
+
 class StoreError(PipelineError):
     """The database is unavailable, or refuses a request."""
 
@@ -58,7 +88,15 @@ class NotStored(StoreError):
 
 
 class InvalidOutline(StoreError):
-    """A drawn outline has no area, crosses itself beyond repair, or lies outside the boundary."""
+    """A drawn outline has no area, crosses itself beyond repair, or lies outside the boundary.
+
+    Args:
+        at: where, longitude and latitude in degrees; None if it is no single place.
+    """
+
+    def __init__(self, message: str, at: tuple[float, float] | None = None) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class VersionConflict(StoreError):

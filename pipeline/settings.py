@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
+from detection.segmenters import DEFAULT_SEGMENTER
 from pipeline.bbox import BBox, parse_bbox, validate_bbox
 from pipeline.errors import SettingsError
 from pipeline.log import LogFormat, LogLevel
@@ -111,6 +112,12 @@ class Settings(BaseModel):
         "(facebook/sam3).",
         examples=["facebook/sam3"],
     )
+    landcover_weights: UserPath | None = Field(
+        None,
+        description="Folder of landcover's weights, as lotline train writes them; the package's "
+        "own by default.",
+        examples=["out/decoder/weights"],
+    )
     ray_address: str | None = Field(
         None,
         description="For ENGINE=ray: HOST:PORT of the cluster's head, or auto on one of its "
@@ -132,6 +139,21 @@ class Settings(BaseModel):
             raise ValueError("contains a NUL byte; remove it")
         return value
 
+    def weights_of(self, segmenter: str) -> str | None:
+        """The weights that the settings give a segmenter; None for its own, or none."""
+        return weights_of(segmenter, self.sam3_weights, self.landcover_weights)
+
+
+def weights_of(
+    segmenter: str, sam3_weights: str | None, landcover_weights: Path | None
+) -> str | None:
+    """Which weights `build_segmenter` gets for a segmenter: those of another one never."""
+    if segmenter == "sam3":
+        return sam3_weights
+    if segmenter == "landcover" and landcover_weights is not None:
+        return str(landcover_weights)
+    return None
+
 
 class FileSettings(Settings):
     """Settings that lotline.toml may set: also those that only commands have, as flags."""
@@ -152,10 +174,11 @@ class FileSettings(Settings):
         description='Additional label: "trampoline=round backyard trampoline". Repeatable.',
         examples=[["trampoline=round backyard trampoline"]],
     )
-    segmenter: Literal["spectral", "sam3", "sam3-tiny"] = Field(
-        "spectral",
-        description="Detection model: sam3 (needs weights), sam3-tiny (trained on synthetic images "
-        "only) or spectral (a baseline without weights).",
+    segmenter: Literal["spectral", "landcover", "sam3", "sam3-tiny", "sam3-nano"] = Field(
+        DEFAULT_SEGMENTER,
+        description="Detection model: landcover (six labels, trained on aerial images), sam3 "
+        "(needs weights), sam3-nano (a small SAM3, not shipped yet), sam3-tiny (trained on "
+        "synthetic images only) or spectral (a baseline without weights).",
         examples=["sam3"],
     )
     engine: Literal["local", "ray"] = Field(

@@ -222,7 +222,7 @@ def free_segmenter_command(
 def spectral_command(county: LargeCounty, *more: str) -> list[str]:
     """The command-line tool, with the segmenter that needs no weights."""
     files = ("--registry", str(county.registry), "--properties", str(county.properties))
-    return [LOTLINE, "batch", "--county", KEY, *files, *more]
+    return [LOTLINE, "batch", "--county", KEY, "--segmenter", "spectral", *files, *more]
 
 
 def environment(url: str | None, home: Path) -> dict[str, str]:

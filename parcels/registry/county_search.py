@@ -68,7 +68,7 @@ def unknown_county_message(written: str, own: Iterable[str], shipped: ShippedLay
         f"no {missing}{guess}The counties are: "
         f"{', '.join(names[:50]) or 'none yet'}, and {len(shipped):,} more with names like "
         "'montrose-co'. `lotline registry list --state CO` lists those of a state; `lotline "
-        "registry add` adds a county"
+        "registry add` adds a county; --registry names the file of one of your own"
     )
 
 

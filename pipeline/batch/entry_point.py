@@ -10,12 +10,14 @@ from pipeline.batch.asked_labels import asked_labels
 from pipeline.batch.enqueue import enqueue
 from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progress, SegmenterFactory
 from pipeline.batch.result import BatchReport
-from pipeline.batch.run_context import RunContext
+from pipeline.batch.run_context import BuildSegmenter, RunContext
 from pipeline.batch.shared_settings import are_all_known, shared_settings
 from pipeline.open_county import OpenCounty, open_county
 from pipeline.settings import Settings, load_settings
 from pipeline.store.counties import bind_county
 from pipeline.store.database import Database, open_database
+from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
+from pipeline.store.models.versions import champion
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import queue_status
 
@@ -45,7 +47,7 @@ def run_batch(
     settings = settings or load_settings()
     progress = progress or NoProgress()
     opened = open_county(request.county, request.registry or settings.registry, settings.home)
-    weights = request.weights or settings.sam3_weights
+    weights = request.weights or settings.weights_of(request.segmenter)
     if build is build_segmenter:
         check_segmenter(request.segmenter, weights)
     labels = CountyLabels(opened.county, request.labels, request.own_labels)
@@ -56,6 +58,9 @@ def run_batch(
     asked = asked_labels(labels, request.segmenter if build is build_segmenter else None)
     with open_database(settings.database_url, settings.home) as database:
         _bind(database, opened, progress)
+        build_named: BuildSegmenter = partial(build, request.segmenter, weights)
+        if weights is None and build is build_segmenter:
+            build_named = _champion_or(build_named, database, request.segmenter, settings, progress)
         context = RunContext(
             request,
             settings,
@@ -64,7 +69,7 @@ def run_batch(
             opened,
             labels,
             enqueue(database, opened, request, progress, confirm, asked, shared),
-            partial(build, request.segmenter, weights),
+            build_named,
         )
         enqueued = context.enqueued
         # Beside other batches, only the segmenter shows whether they do what this one asks for.
@@ -85,6 +90,18 @@ def _bind(database: Database, opened: OpenCounty, progress: Progress) -> None:
             f"{opened.name} has results of an earlier version of Lotline; from now on they belong "
             f"to {opened.entry.source.description}"
         )
+
+
+def _champion_or(
+    own: BuildSegmenter, database: Database, segmenter: str, settings: Settings, progress: Progress
+) -> BuildSegmenter:
+    """Builds a segmenter with its champion's weights; with its own where none was promoted."""
+    with database.engine.connect() as conn:
+        found = champion(conn, segmenter)
+    if found is None:
+        return own
+    progress.message(f"{segmenter} has the weights of model {found.id}, its champion")
+    return partial(build_promoted, found.facts, settings.home / MODEL_CACHE)
 
 
 def _report_nothing_to_do(context: RunContext) -> BatchReport:

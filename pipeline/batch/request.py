@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from detection.segmenters import DEFAULT_SEGMENTER
 from parcels.service import WhenUnavailable
 from pipeline.bbox import BBox
 
@@ -62,7 +63,8 @@ class BatchRequest:
         labels: label names; empty for all known labels that the segmenter finds.
         own_labels: additional labels, or other prompts for known ones, written as
             "trampoline=round backyard trampoline".
-        weights: of the segmenter sam3: a folder, a file or a hub id; None uses the settings'.
+        weights: of the segmenter: for sam3 a folder, a file or a hub id, for landcover a folder;
+            None uses the settings'.
         engine: where the stages run: "local" for this machine, "ray" for a Ray cluster.
         limit: maximum number of properties.
         again: reprocess completed properties.
@@ -78,7 +80,7 @@ class BatchRequest:
     properties: Path | None = None
     labels: tuple[str, ...] = ()
     own_labels: tuple[str, ...] = ()
-    segmenter: str = "spectral"
+    segmenter: str = DEFAULT_SEGMENTER
     weights: str | None = None
     engine: Literal["local", "ray"] = "local"
     limit: int | None = None

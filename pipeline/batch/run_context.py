@@ -17,6 +17,8 @@ from pipeline.store.database import Database
 if TYPE_CHECKING:
     from detection.segmenters.interface import Segmenter
 
+BuildSegmenter = Callable[[], "Segmenter"]
+
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
@@ -37,7 +39,7 @@ class RunContext:
     opened: OpenCounty
     labels: CountyLabels
     enqueued: EnqueueResult
-    build_segmenter: Callable[[], Segmenter]
+    build_segmenter: BuildSegmenter
 
     @property
     def county(self) -> DetectionCounty:

@@ -16,6 +16,7 @@ from detection.county_settings import lot_lines, open_county_imagery
 from detection.imagery.interface import ImagerySource
 from detection.labels import Label, contained_labels
 from detection.required_bands import band_notes, check_bands
+from detection.segmenters import WITHOUT_WEIGHTS
 from parcels import County, ParcelBoundaryService
 from parcels.cache import CachedSource
 from parcels.errors import SourceUnavailable
@@ -61,7 +62,7 @@ def run(context: RunContext) -> BatchReport:
     parcels = cached_parcels(county, context.database, progress)
     service = _open_service(county, parcels, progress)
     _make_output_folder(context.request.out)
-    if context.request.segmenter != "spectral":
+    if context.request.segmenter not in WITHOUT_WEIGHTS:
         progress.message(f"loading {context.request.segmenter}")
     with ExitStack() as stack:
         if context.request.engine == "ray":

@@ -6,12 +6,10 @@ import hashlib
 from collections.abc import Sequence
 
 from detection.labels import Label
+from detection.segmenters import WITHOUT_WEIGHTS
 from parcels import County
 from pipeline.batch.registry_entry import registry_sha256
 from pipeline.batch.request import BatchRequest
-
-# A segmenter without weights of its own; they need not be loaded to be known.
-_WITHOUT_WEIGHTS = "spectral"
 
 
 def shared_settings(
@@ -32,7 +30,7 @@ def shared_settings(
         in_order = sorted(labels, key=lambda label: label.name)
         shared["labels"] = ", ".join(label.name for label in in_order)
         shared["label definitions"] = _digest(repr(in_order))
-    if request.segmenter == _WITHOUT_WEIGHTS:
+    if request.segmenter in WITHOUT_WEIGHTS:
         shared["weights"] = ""
     return shared
 

@@ -101,6 +101,13 @@ DETECTIONS = (
     Column("label", "text", "", "What was detected, for example lawn."),
     Column("state", "text", "", "proposed (not reviewed), accepted (by a person)."),
     Column(
+        "version",
+        "integer",
+        "",
+        "Version of the detection, which grows with each change. `lotline review import` needs it: "
+        "a correction of an earlier version is refused.",
+    ),
+    Column(
         "area_m2",
         "number",
         "m²",
@@ -130,8 +137,8 @@ DETECTIONS = (
         "segmenter",
         "text",
         "",
-        "The segmenter and its version. spectral is a baseline without weights; sam3-tiny was "
-        "trained on synthetic images only.",
+        "The segmenter and its version. landcover was trained on aerial images of California; "
+        "spectral is a baseline without weights; sam3-tiny was trained on synthetic images only.",
     ),
     Column(
         "weights_sha256", "text", "", "SHA-256 of the segmenter's weights; empty if it has none."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from detection.caveats import segmenter_caveats, untested_labels
+from detection.caveats import segmenter_caveats, untaught_prompts, untested_labels
 from pipeline.store.reads.row_cursors import ColumnArrays
 
+_UNTAUGHT = "the segmenter was not taught this prompt"
 _UNTESTED = "a label or prompt of your own, whose accuracy is untested"
 
 
@@ -33,7 +34,8 @@ def row_caveats(columns: ColumnArrays, county_notes: Sequence[str]) -> list[str 
 @lru_cache(maxsize=1024)
 def _of_detection(segmenter: str, label: str, prompt: str) -> str | None:
     is_own = segmenter != "person" and bool(untested_labels([label], {label: prompt}))
-    return _joined([*segmenter_caveats(segmenter), *([_UNTESTED] if is_own else [])])
+    untaught = [_UNTAUGHT] if untaught_prompts(segmenter, [prompt]) else []
+    return _joined([*segmenter_caveats(segmenter), *untaught, *([_UNTESTED] if is_own else [])])
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from detection.caveats import segmenter_caveats, untested_labels
+from detection.caveats import segmenter_caveats, untaught_prompts, untested_labels
 from pipeline.store.reads.county_status import CountyStatus
 
 _RETRY = "the next run retries"
@@ -60,6 +60,16 @@ def label_notes(labels: Iterable[str], prompts: Mapping[str, str]) -> list[str]:
     return [f"Labels or prompts of your own, whose accuracy is untested: {named}."]
 
 
+def untaught_notes(segmenters: Sequence[str], prompts: Mapping[str, str]) -> list[str]:
+    """A sentence for each segmenter that was not taught one of the prompts."""
+    untaught = {name: untaught_prompts(name, prompts.values()) for name in segmenters}
+    return [
+        f"{name} was not taught {', '.join(unknown)}: it finds nothing, or guesses."
+        for name, unknown in untaught.items()
+        if unknown
+    ]
+
+
 def caveats(
     segmenters: Sequence[str],
     labels: Iterable[str],
@@ -69,7 +79,8 @@ def caveats(
 ) -> list[str]:
     """Every caveat of a set of numbers, a sentence each."""
     notes = [SYNTHETIC_NOTE] if synthetic else []
-    return [*notes, *segmenter_notes(segmenters), *label_notes(labels, prompts)]
+    notes += [*segmenter_notes(segmenters), *untaught_notes(segmenters, prompts)]
+    return [*notes, *label_notes(labels, prompts)]
 
 
 def county_caveats(status: CountyStatus, *, synthetic: bool) -> list[str]:

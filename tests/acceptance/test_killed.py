@@ -21,7 +21,7 @@ LEFT JOIN lotline.measurement m ON m.property_fk = p.id AND m.current ORDER BY 1
 
 def _start(user: User) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [str(LOTLINE), "batch"],
+        [str(LOTLINE), "batch", "--segmenter", "spectral"],
         cwd=user.folder,
         env=user.env,
         stdout=subprocess.PIPE,

@@ -21,11 +21,16 @@ SETTING_VARIABLES = {"LOTLINE_CONFIG", *map(env_variable, CommandSettings.model_
 
 @dataclass
 class User:
-    """A user with a working folder, a LOTLINE_HOME, and the command."""
+    """A user with a working folder, a LOTLINE_HOME, and the command.
+
+    Attributes:
+        segmenter: of batches that name none; "" for the command's default.
+    """
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = (str(LOTLINE),)
+    segmenter: str = "spectral"
 
     def without_backoff(self) -> User:
         """The same user, with a command that retries requests without backoff."""
@@ -38,7 +43,7 @@ class User:
         done = subprocess.run(
             [*self.command, *arguments],
             cwd=self.folder,
-            env={**self.env, **env},
+            env={**self.env, **self._segmenter(arguments), **env},
             capture_output=True,
             text=True,
             timeout=300,
@@ -47,6 +52,10 @@ class User:
         assert "Traceback" not in done.stderr, done.stderr
         assert code is None or done.returncode == code, f"{done.stdout}\n{done.stderr}"
         return done
+
+    def _segmenter(self, arguments: tuple[str, ...]) -> dict[str, str]:
+        named = self.segmenter and arguments[:1] == ("batch",) and "--segmenter" not in arguments
+        return {"SEGMENTER": self.segmenter} if named and "SEGMENTER" not in self.env else {}
 
     def status(self, *arguments: str, **env: str) -> dict[str, Any]:
         """`lotline status --json`."""

@@ -169,7 +169,7 @@ def test_bad_lots_are_repaired_or_refused_with_a_reason(
             f'    imagery: {{path: "{county.imagery}"}}\n    properties: {listed}\n'
         )
         settings = Settings(database_url=database.url, home=tmp_path)
-        report = run_batch(BatchRequest("bad", registry=registry), settings)
+        report = run_batch(BatchRequest("bad", registry=registry, segmenter="spectral"), settings)
 
     failed = _rows(
         database, "SELECT property_id, reason FROM lotline.property WHERE state = 'failed'"

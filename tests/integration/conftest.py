@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reviewers import browser, reviewer  # noqa: F401 - fixtures of the review page's tests
+from servers.s3 import s3_server
 from sqlalchemy import Connection
 
 from parcels.cache import FolderCache, ParcelCache
@@ -27,3 +29,9 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> ParcelCache:
         return FolderCache(tmp_path / "kept")
     database: Database = request.getfixturevalue("database")
     return DatabaseCache(database.engine)
+
+
+@pytest.fixture
+def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with s3_server(monkeypatch) as address:
+        yield address

@@ -296,7 +296,7 @@ def _reconcile(
         conn.execute(_SUPERSEDE, {"ids": superseded})
     inserted = _insert(conn, run, basis, chip, new) if new else []
     live = [*stored.reviewed_live, *others, *unchanged.values(), *inserted]
-    is_empty = not any(found.label in run.labels for found in live)
+    is_empty = not live
     written = WriteResult(
         "done",
         "nothing_found" if is_empty else "measured",

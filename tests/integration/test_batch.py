@@ -53,6 +53,7 @@ def batch(county: Path, database: Database, tmp_path: Path) -> Callable[..., obj
     settings = Settings(database_url=url, home=tmp_path)
 
     def run(**more: object) -> object:
+        more = {"segmenter": "spectral", **more}
         return run_batch(BatchRequest("little", registry=county, **more), settings)
 
     return run
@@ -110,7 +111,9 @@ def test_interrupted_and_resumed_run_equals_a_clean_run(
     with monkeypatch.context() as small:
         small.setattr(lease_loop, "CHUNK_LOTS", 3)
         small.setattr(LeaseScan, "lease", leases_once(ctrl_c.sent))
-        stopped = run_batch(BatchRequest("little", registry=county), settings, ctrl_c)
+        stopped = run_batch(
+            BatchRequest("little", registry=county, segmenter="spectral"), settings, ctrl_c
+        )
     assert stopped.interrupted
     assert 0 < stopped.done < sum(stopped.status.by_state.values())
     assert not _rows(database, "SELECT 1 FROM lotline.property WHERE state = 'leased'")
@@ -120,7 +123,7 @@ def test_interrupted_and_resumed_run_equals_a_clean_run(
     assert resumed.exit_code == 0
     assert resumed.done == sum(resumed.status.by_state.values()) - stopped.done
 
-    run_batch(BatchRequest("twin", registry=county), settings)
+    run_batch(BatchRequest("twin", registry=county, segmenter="spectral"), settings)
     little, twin = ([row[1:] for row in _rows(database, STATE) if row[0] == name]
                     for name in ("little", "twin"))  # fmt: skip
     assert len(little) > 30
@@ -232,7 +235,7 @@ def test_a_silent_server_gets_one_request_for_all_properties(
     rows = [f"{n},{-90 - n / 1e4},35.1," for n in range(450)] + ["id,,,7"]
     header = "property_id,longitude,latitude,parcel_id"
     leads.write_text("\n".join([header, *rows, ""]))
-    request = BatchRequest("far", registry=registry, properties=leads)
+    request = BatchRequest("far", registry=registry, properties=leads, segmenter="spectral")
     report = run_batch(request, Settings(database_url=database.url, home=tmp_path), progress)
     assert report.status.by_state == {("deferred", "unavailable"): 451}
     assert requested == [f"{there}/A/MapServer/0", f"{there}/B/MapServer/0"]
@@ -296,7 +299,9 @@ def test_misconfigured_imagery_leaves_the_queue_unchanged(
     broken.write_text(county.read_text().replace("imagery/*.tif", "nowhere/*.tif"))
     settings = Settings(database_url=database.url, home=tmp_path)
     with pytest.raises(ImageryError, match="no imagery file matches"):
-        run_batch(BatchRequest("little", registry=broken, again=True), settings)
+        run_batch(
+            BatchRequest("little", registry=broken, segmenter="spectral", again=True), settings
+        )
     assert _rows(database, STATE) == state
 
 
@@ -332,7 +337,7 @@ def test_forecast_after_the_first_chips(
     monkeypatch.setattr(lease_loop, "CHUNK_LOTS", 5)
     progress = RecordedProgress()
     settings = Settings(database_url=database.url, home=tmp_path)
-    run_batch(BatchRequest("little", registry=county), settings, progress)
+    run_batch(BatchRequest("little", registry=county, segmenter="spectral"), settings, progress)
     [forecast] = [message for message in progress.messages if "left" in message]
     assert re.fullmatch(
         r"\w+, float32: .+ chips? a second with 3 prompts; about \d+ chips?, .+ left", forecast
@@ -363,7 +368,9 @@ def test_lot_offset_and_label_settings_of_a_county_apply(
     lawn_m2 = {}
     for name in ("drawn", "moved", "back", "large"):
         settings = Settings(database_url=database.url, home=tmp_path)
-        request = BatchRequest(name, registry=tmp_path / "registry.yaml", labels=("lawn",))
+        request = BatchRequest(
+            name, registry=tmp_path / "registry.yaml", labels=("lawn",), segmenter="spectral"
+        )
         report = run_batch(request, settings)
         assert report.exit_code == 0
         # Lots at the edge are imaged only in part, and have a row of their own.

@@ -59,7 +59,8 @@ def batch(registry: Path, database: Database, tmp_path: Path) -> Batch:
     settings = Settings(database_url=database.url, home=tmp_path)
 
     def run(progress: NoProgress | None = None, build: Any = build_segmenter, **fields: Any) -> Any:
-        request = BatchRequest("little", **{"registry": registry, "labels": ("lawn",), **fields})
+        asked = {"registry": registry, "labels": ("lawn",), "segmenter": "spectral", **fields}
+        request = BatchRequest("little", **asked)
         return run_batch(request, settings, progress, build)
 
     return run

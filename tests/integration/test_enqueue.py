@@ -87,7 +87,7 @@ def enqueue_request(
     """Enqueue a request of the county, confirmed by default."""
 
     def enqueued(confirm: Callable[[str], None] = _accept, **fields: object) -> EnqueueResult:
-        request = BatchRequest("synthetic", **fields)  # type: ignore[arg-type]  # any field
+        request = BatchRequest("synthetic", segmenter="spectral", **fields)  # type: ignore[arg-type]  # any field
         return enqueue(database, OpenCounty(county), request, progress, confirm)
 
     return enqueued

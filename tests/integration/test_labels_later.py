@@ -42,6 +42,7 @@ def batch(registry: Path, database: Database, tmp_path: Path) -> Callable[..., B
     settings = Settings(database_url=database.url, home=tmp_path)
 
     def run(**more: Any) -> BatchReport:
+        more = {"segmenter": "spectral", **more}
         return run_batch(BatchRequest("little", registry=registry, **more), settings)
 
     return run

@@ -86,11 +86,18 @@ def test_triggers_exist(conn: Connection) -> None:
         )
     )
     assert {tuple(row) for row in triggers} == {
+        ("audit_answer", "audit_answer_append_only"),
+        ("audit_item", "audit_item_append_only"),
+        ("audit_sample", "audit_sample_append_only"),
         ("boundary", "boundary_append_only"),
+        ("model", "model_append_only"),
+        ("model_promotion", "model_promotion_append_only"),
         ("review", "review_append_only"),
+        ("full_review", "full_review_append_only"),
         ("detection", "detection_no_delete"),
         ("detection", "detection_starts_proposed"),
         ("detection", "detection_guard"),
+        ("detection", "detection_keep_teaching_score"),
         ("measurement_detection", "measurement_detection_live"),
     }
 

@@ -121,7 +121,9 @@ def _in(folder: Path, sources: list[str] | None) -> list[str] | None:
 def test_over_a_real_neighbourhood(
     database: Database, tmp_path: Path, real_registry: Path, real_data: Path
 ) -> None:
-    stored, report = batch_rows(database, tmp_path, BatchRequest("claremont", real_registry))
+    stored, report = batch_rows(
+        database, tmp_path, BatchRequest("claremont", real_registry, segmenter="spectral")
+    )
     county = load_registry(real_registry).county("claremont")
     assert county.properties is not None
     results, detector = python_results(county, "spectral", county.properties)
@@ -156,5 +158,5 @@ def test_the_code_of_the_readme_works(tmp_path: Path, capsys: pytest.CaptureFixt
     exec(code, names)
     shown = capsys.readouterr().out
     assert "lawn" in shown
-    assert "not SAM3" in shown
+    assert "trained on aerial images of six places in California" in shown  # its caveat
     assert names["result"].status == "detected"

@@ -50,7 +50,13 @@ def test_page_and_data_cover_the_run_only(
     settings = Settings(database_url=database.url, home=tmp_path)
     reports = [
         run_batch(
-            BatchRequest("little", registry=county, limit=limit, out=tmp_path / str(limit)),
+            BatchRequest(
+                "little",
+                registry=county,
+                segmenter="spectral",
+                limit=limit,
+                out=tmp_path / str(limit),
+            ),
             settings,
         )
         for limit in (4, 9)
@@ -82,7 +88,9 @@ def test_without_a_folder_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings(database_url=database.url, home=tmp_path / "home")
-    report = run_batch(BatchRequest("little", registry=county, limit=1), settings)
+    report = run_batch(
+        BatchRequest("little", registry=county, segmenter="spectral", limit=1), settings
+    )
     assert report.run is not None
     assert (report.map_path, report.page_path) == (None, None)
     assert not list(tmp_path.glob("*.*"))
@@ -92,7 +100,7 @@ def test_a_run_without_properties_does_not_overwrite_files(
     county: Path, database: Database, tmp_path: Path
 ) -> None:
     settings = Settings(database_url=database.url, home=tmp_path / "home")
-    request = BatchRequest("little", registry=county, out=tmp_path / "out")
+    request = BatchRequest("little", registry=county, segmenter="spectral", out=tmp_path / "out")
     other_runs = []
 
     def build(name: str, weights: str | None) -> Segmenter:

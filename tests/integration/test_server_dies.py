@@ -59,8 +59,10 @@ def test_a_batch_survives_a_killed_database_server(
     settings = Settings(database_url=None, home=open_folder)
 
     killer = KillsServer(open_folder)
-    killed = run_batch(BatchRequest("killed", registry=registry), settings, killer)
-    clean = run_batch(BatchRequest("clean", registry=registry), settings)
+    killed = run_batch(
+        BatchRequest("killed", registry=registry, segmenter="spectral"), settings, killer
+    )
+    clean = run_batch(BatchRequest("clean", registry=registry, segmenter="spectral"), settings)
 
     assert killer.killed_pid
     assert killed.processed == clean.processed

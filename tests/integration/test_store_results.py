@@ -78,6 +78,18 @@ def test_nothing_found_measures_zero(conn: Connection) -> None:
     assert read_areas_m2(conn, lot_id) == {"lawn": 0.0, "tree": 0.0}
 
 
+def test_a_run_of_other_labels_that_finds_nothing_leaves_what_is_measured(
+    conn: Connection,
+) -> None:
+    [lot_id] = load_properties(conn)
+    write_lot(conn, start_run(conn), lot_id, make_boundary(), make_result(make_detection(LAWN)))
+    again = write_lot(conn, start_run(conn, ["pool"]), lot_id, make_boundary(), make_result())
+    assert again == WriteResult("done", "measured")
+    assert read_areas_m2(conn, lot_id)["lawn"] == area_m2(LAWN)
+    moved = write_lot(conn, start_run(conn, ["pool"]), lot_id, make_boundary(8), make_result())
+    assert moved == WriteResult("done", "nothing_found", superseded=1)
+
+
 def test_overlapping_detections_count_once(conn: Connection) -> None:
     [lot_id] = load_properties(conn)
     half = shifted(LAWN, 3)
@@ -430,3 +442,15 @@ def test_a_corrected_date_of_the_same_pixels_is_stored(conn: Connection) -> None
     assert (again.new, again.unchanged) == (0, 1)
     rows = conn.execute(text("SELECT captured_on, gsd_m, chip_gsd_m FROM lotline.chip")).all()
     assert rows == [("2024", 0.6, 1.2)]
+
+
+def test_a_chunk_is_written_without_the_indexes_of_the_contact_sheet(conn: Connection) -> None:
+    """In a table without statistics the planner once read all of one for each property."""
+    lots = load_properties(conn, 5)
+    for lot_id in lots * 2:
+        result = make_result(make_detection(LAWN), make_detection(TREE, "tree"))
+        write_lot(conn, start_run(conn), lot_id, make_boundary(), result)
+    scans = text("SELECT pg_stat_get_xact_numscans(CAST(:index AS regclass))")
+    for index in ("detection_sheet_score_idx", "detection_sheet_area_idx"):
+        assert conn.execute(scans, {"index": f"lotline.{index}"}).scalar_one() == 0
+    assert conn.execute(scans, {"index": "lotline.detection_live_key"}).scalar_one() > 0

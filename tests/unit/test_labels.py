@@ -16,7 +16,7 @@ from detection.errors import LabelError
 from detection.labels import merge_label_entries, parse_label_option, read_labels
 from detection.registry.label_entry import LabelEntry
 from detection.sample.truth import LABELS as IN_THE_SAMPLE
-from detection.training.phrases import PHRASES
+from detection.segmenters.sam3.phrases import PHRASES
 
 
 def test_labels_are_in_the_requested_order_without_duplicates() -> None:

@@ -13,10 +13,11 @@ import shapely
 from jinja2 import UndefinedError
 from rich.console import Console
 
-from pipeline.cli.summary_tables import print_run, print_runs
+from pipeline.cli.summary_tables import print_comparison, print_run, print_runs
 from pipeline.report import RunReport, formatting, palette
 from pipeline.report import html_page as html_page_module
 from pipeline.report.advice import what_to_do
+from pipeline.report.comparison import AreaChange, RunComparison
 from pipeline.report.html_page import html_page as page_of
 from pipeline.report.map_imagery import MapImagery
 from pipeline.report.map_panels import padded
@@ -282,6 +283,24 @@ def test_reviewed_findings_are_counted() -> None:
     ):
         assert said in _table(report)
         assert said in html_page(report, None)
+
+
+def test_a_comparison_says_when_a_difference_may_be_of_reviewers() -> None:
+    area = AreaChange(
+        label="roof", source="lot", a_properties=1, b_properties=1, a_m2=100.0, b_m2=66.0,
+        difference_m2=-34.0, difference_percent=-34.0,
+    )  # fmt: skip
+    for kept, is_said in ((0, False), (55, True)):
+        comparison = RunComparison(
+            a=_report(kept_reviews=0), b=_report(kept_reviews=kept), settings=(), counts=(),
+            common_properties=1, areas=(area,), stages=(),
+        )  # fmt: skip
+        console = Console(width=80, color_system=None)
+        with console.capture() as capture:
+            print_comparison(console, comparison)
+        said = " ".join(capture.get().split())
+        assert ("B: 55 findings matched reviewed detections" in said) == is_said
+        assert ("a difference may be their corrections" in said) == is_said
 
 
 def test_skipped_csv_rows() -> None:

@@ -169,7 +169,7 @@ def test_the_file_cannot_set_per_run_options(folder: Path, name: str) -> None:
         ('when_unavailable = "wait"', "'when_unavailable' should be 'defer' or 'buffer'"),
         ('log_level = "loud"', "'log_level' should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("county = 47157", "'county' should be a valid string; write for example county"),
-        ('segmenter = "sam4"', "toml:2: 'segmenter' should be 'spectral', 'sam3' or 'sam3-tiny'"),
+        ('segmenter = "sam4"', "'segmenter' should be 'spectral', 'landcover', 'sam3', 'sam3"),
         ("bbox = [1, 2, 3]", "toml:2: 'bbox': '1,2,3' is not four numbers; write WEST.*35.2$"),
         ("bbox = 7", "toml:2: 'bbox' should be a valid list; write for example bbox = "),
         ("bbox = [-89.9, 35.0, -90.1, 35.2]", "toml:2: 'bbox': .* west is not less than east"),

@@ -1,0 +1,218 @@
+"""Trained weights are registered, promoted, used by batches, and taken back."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from detection import sample
+from detection.segmenters.landcover.weights import load_landcover, save_landcover
+from pipeline import BatchRequest, run_batch
+from pipeline.cli.app import lotline
+from pipeline.errors import ModelError
+from pipeline.settings import Settings
+from pipeline.store.database import Database
+from pipeline.store.models.promotions import promote, roll_back
+from pipeline.store.models.versions import (
+    ModelFacts,
+    champion,
+    model_states,
+    models,
+    register_model,
+)
+
+KEY = "little"
+
+
+def facts(sha256: str, segmenter: str = "landcover") -> ModelFacts:
+    return ModelFacts(segmenter, sha256, "/nowhere", {"model.safetensors": sha256})
+
+
+def test_a_promotion_goes_on_top_and_a_rollback_takes_it_off(conn: Connection) -> None:
+    one, two, three = (register_model(conn, facts(name * 64), "ann") for name in "abc")
+    other = register_model(conn, facts("a" * 64, "sam3"), "ann")
+    assert champion(conn, "landcover") is None
+    for number in (one, two, three):
+        promote(conn, number, "ann", "better")
+    promote(conn, other, "ann")
+    found = champion(conn, "landcover")
+    assert found is not None
+    assert found.id == three
+    versions = models(conn)
+    assert model_states(conn, versions) == {
+        one: "retired", two: "retired", three: "champion", other: "champion",
+    }  # fmt: skip
+    back = roll_back(conn, "landcover", "bob")
+    assert back is not None
+    assert back.id == two
+    promote(conn, one, "ann")
+    assert roll_back(conn, "landcover", "bob") == back
+    assert roll_back(conn, "landcover", "bob") == models(conn, "landcover")[-1]
+    assert roll_back(conn, "landcover", "bob") is None
+    with pytest.raises(ModelError, match="the package's own weights"):
+        roll_back(conn, "landcover", "bob")
+    assert champion(conn, "sam3") is not None
+
+
+def test_what_is_refused(conn: Connection) -> None:
+    number = register_model(conn, facts("a" * 64), "ann")
+    with pytest.raises(ModelError, match=f"already, as model {number}"):
+        register_model(conn, facts("a" * 64), "bob")
+    with pytest.raises(ModelError, match="name the person"):
+        register_model(conn, facts("b" * 64), " ")
+    with pytest.raises(ModelError, match="no model 999"):
+        promote(conn, 999, "ann")
+    promote(conn, number, "ann")
+    with pytest.raises(ModelError, match="champion of landcover already"):
+        promote(conn, number, "ann")
+    with pytest.raises(DBAPIError), conn.begin_nested():
+        conn.execute(text("DELETE FROM lotline.model_promotion"))
+
+
+@dataclass
+class Command:
+    """`lotline models` over a database, with a home of its own."""
+
+    home: Path
+    database: Database
+
+    def __call__(self, *words: str) -> Result:
+        return CliRunner().invoke(lotline, ["models", *words])
+
+    def added(self, folder: Path, *words: str) -> int:
+        done = self("add", str(folder), "--by", "ann", *words)
+        assert done.exit_code == 0, done.output
+        number = re.search(r"model (\d+): ", done.output)  # beside the log of the S3 server
+        assert number, done.output
+        return int(number[1])
+
+    def batch(self, registry: Path, limit: int) -> str | None:
+        """Run a batch; the weights of its run."""
+        settings = Settings(database_url=self.database.url, home=self.home)
+        request = BatchRequest(
+            KEY, registry=registry, segmenter="landcover", limit=limit, again=True
+        )
+        run_batch(request, settings)
+        with self.database.engine.connect() as conn:
+            query = "SELECT weights_sha256 FROM lotline.run ORDER BY id DESC LIMIT 1"
+            found: str | None = conn.execute(text(query)).scalar_one()
+        return found
+
+
+@pytest.fixture
+def command(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("DATABASE_URL", database.url)
+    monkeypatch.setenv("LOTLINE_HOME", str(tmp_path / "home"))
+    return Command(tmp_path / "home", database)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
+    """The package's weights with another temperature: other files, other answers."""
+    root = tmp_path_factory.mktemp("weights")
+
+    def made(change: float) -> Path:
+        folder = root / str(change)
+        if not folder.exists():
+            weights = load_landcover()
+            bias = weights.network.head.bias
+            assert bias is not None
+            bias.data += change
+            folder.mkdir()
+            save_landcover(weights.network, replace(weights.config, temperature=1.3), folder)
+        return folder
+
+    return made
+
+
+def test_a_batch_uses_the_champion_until_it_is_taken_back(
+    command: Command, trained: Callable[[float], Path], tmp_path: Path, s3_bucket: str
+) -> None:
+    made = sample.generate(tmp_path / "county", seed=5, lots=4)
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(
+        f'counties:\n  {KEY}:\n    path: {made.parcels}\n    imagery: {{path: "{made.imagery}"}}\n'
+        f"    properties: {made.properties}\n"
+    )
+    own = load_landcover().sha256
+    assert command.batch(registry, 1) == own
+    new = load_landcover(trained(0.01)).sha256
+    number = command.added(trained(0.01), "--to", f"{s3_bucket}/weights")
+    assert command.batch(registry, 1) == own  # a candidate is not used
+    promoted = command("promote", str(number), "--by", "ann", "--reason", "fewer corrections")
+    assert promoted.exit_code == 0, promoted.output
+    assert command.batch(registry, 1) == new
+    assert (command.home / "models" / new / "model.safetensors").is_file()
+    # A damaged copy on this machine is fetched again.
+    (command.home / "models" / new / "model.safetensors").write_bytes(b"damaged")
+    assert command.batch(registry, 1) == new
+    back = command("rollback", "--by", "bob")
+    assert "landcover uses the package's own weights" in back.output
+    assert command.batch(registry, 1) == own
+
+
+def test_list_and_show_tell_what_is_used(
+    command: Command, trained: Callable[[float], Path]
+) -> None:
+    one, two = command.added(trained(0.01)), command.added(trained(0.02), "--note", "dry lawns")
+    assert command("promote", str(two)).exit_code == 0
+    listed: list[Any] = json.loads(command("list", "--json").output)
+    assert [(each["id"], each["state"]) for each in listed] == [
+        (two, "champion"), (one, "candidate"),
+    ]  # fmt: skip
+    assert "champion" in command("list").output
+    shown = command("show", str(two)).output
+    assert "dry lawns" in shown
+    assert load_landcover(trained(0.02)).sha256 in shown
+    again = command("add", str(trained(0.01)))
+    assert f"already, as model {one}" in str(again.exception)
+
+
+def test_weights_that_cannot_be_used_are_not_promoted(
+    command: Command, trained: Callable[[float], Path], tmp_path: Path
+) -> None:
+    number = command.added(trained(0.01), "--to", str(tmp_path / "stored"))
+    [stored] = (tmp_path / "stored").rglob("model.safetensors")
+    stored.write_bytes(stored.read_bytes()[:-1])
+    done = command("promote", str(number))
+    assert isinstance(done.exception, ModelError)
+    assert "is not what was registered" in str(done.exception)
+    with command.database.engine.connect() as conn:
+        assert champion(conn, "landcover") is None
+
+
+def test_a_folder_that_has_no_weights(command: Command, tmp_path: Path) -> None:
+    done = command("add", str(tmp_path))
+    assert isinstance(done.exception, ModelError)
+    assert "has no .safetensors file" in str(done.exception)
+
+
+def test_a_checkpoint_must_be_proven(
+    command: Command, trained: Callable[[float], Path], tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
+    shutil.copytree(trained(0.01), checkpoint / "weights")
+    (tmp_path / "run" / "run.json").write_text('{"task": "landcover-decoder"}')
+    (tmp_path / "run" / "weights").symlink_to(checkpoint / "weights")
+    done = command("add", str(tmp_path / "run"))
+    assert "counts only when it is proven" in str(done.exception)
+    proof = {"proven": True, "weights_sha256": "other", "score": 0.7, "figures": {"lawn": 0.7}}
+    (checkpoint / "proof.json").write_text(json.dumps(proof))
+    assert "was changed after" in str(command("add", str(tmp_path / "run")).exception)
+    proof["weights_sha256"] = load_landcover(trained(0.01)).sha256
+    (checkpoint / "proof.json").write_text(json.dumps(proof))
+    number = command.added(tmp_path / "run")
+    [found] = json.loads(command("list", "--json").output)
+    assert (found["id"], found["tier"], found["metrics"]["score"]) == (
+        number, "landcover-decoder", 0.7,
+    )  # fmt: skip
