@@ -111,11 +111,16 @@ def show(number: int, as_json: bool) -> None:
 @models.command()
 @click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @click.option("--reason", default="", help="Why, for people.")
+@click.option(
+    "--despite-gate", "despite_gate", default="", metavar="REASON",
+    help="Promote without a passed gate; the reason is recorded.",
+)  # fmt: skip
 @_by_option
-def promote(number: int, reason: str, by: str) -> None:
+def promote(number: int, reason: str, despite_gate: str, by: str) -> None:
     """Make registered weights the champion, which batches use.
 
-    The files are fetched and loaded first: weights that cannot be used are not promoted.
+    They must have passed the gate (`lotline models judge`) against the champion of today. The files
+    are fetched and loaded first: weights that cannot be used are not promoted.
     """
     from pipeline.settings import load_settings
     from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
@@ -126,7 +131,10 @@ def promote(number: int, reason: str, by: str) -> None:
         found = model_version(conn, number)
     build_promoted(found.facts, load_settings().home / MODEL_CACHE)
     with review_transaction() as conn:
-        promote_model(conn, number, by, sanitize_text(reason, 600))
+        promote_model(
+            conn, number, by, sanitize_text(reason, 600),
+            despite_gate=sanitize_text(despite_gate, 600),
+        )  # fmt: skip
     echo(f"model {number} is the champion of {found.facts.segmenter}: batches use it from now on")
 
 

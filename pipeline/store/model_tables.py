@@ -1,4 +1,4 @@
-"""The tables of trained weights; see `pipeline.store.models`. Triggers make both append-only."""
+"""The tables of trained weights; see `pipeline.store.models`. Triggers make them append-only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Table,
@@ -37,6 +38,31 @@ model = Table(
     CheckConstraint("created_by <> ''", "created_by"),
 )
 
+# How good weights are on lots that nothing learned from, against the champion of that time.
+model_judgement = Table(
+    "model_judgement",
+    metadata,
+    id_column(),
+    Column("model_fk", BigInteger, ForeignKey("lotline.model.id"), nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    # The newest promotion or rollback of the segmenter when it was judged; 0 before the first.
+    Column("champion_event", BigInteger, nullable=False),
+    Column("champion_sha256", Text, nullable=False),
+    Column("base_sha256", Text),
+    Column("data_sha256", Text, nullable=False),  # the manifest whose test it was judged on
+    Column("settings", JSONB, nullable=False, server_default="{}"),
+    Column("gate_rows", JSONB, nullable=False, server_default="[]"),
+    Column("figures", JSONB, nullable=False, server_default="{}"),
+    Column("thresholds", JSONB, nullable=False, server_default="{}"),  # of scores, by label
+    Column("judged_by", Text, nullable=False),
+    now_column("created_at"),
+    UniqueConstraint("id", "model_fk"),
+    CheckConstraint("verdict IN ('passed', 'refused', 'too_few')", "verdict"),
+    CheckConstraint("judged_by <> ''", "judged_by"),
+    Index("model_judgement_model_idx", "model_fk", "id"),
+)
+
 # The champion follows from these: a promotion puts a model on top, a rollback takes the top off.
 # Below all is the package's own.
 model_promotion = Table(
@@ -49,11 +75,21 @@ model_promotion = Table(
     Column("promoted_by", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
     now_column("created_at"),
+    # The judgement whose gate was passed; or why the model was promoted without.
+    Column("judgement_fk", BigInteger),
+    Column("despite_gate", Text, nullable=False, server_default=""),
     ForeignKeyConstraint(
         ["model_fk", "segmenter"], ["lotline.model.id", "lotline.model.segmenter"]
+    ),
+    ForeignKeyConstraint(
+        ["judgement_fk", "model_fk"],
+        ["lotline.model_judgement.id", "lotline.model_judgement.model_fk"],
     ),
     CheckConstraint("action IN ('promote', 'rollback')", "action"),
     CheckConstraint("(action = 'promote') = (model_fk IS NOT NULL)", "model"),
     CheckConstraint("promoted_by <> ''", "promoted_by"),
+    CheckConstraint(
+        "action <> 'promote' OR judgement_fk IS NOT NULL OR despite_gate <> ''", "gate"
+    ),
     Index("model_promotion_segmenter_idx", "segmenter", "id"),
 )

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from pipeline.store.model_tables import model, model_promotion
+from pipeline.store.model_tables import model, model_judgement, model_promotion
 from pipeline.store.parcel_tables import (
     parcel,
     parcel_answer,
@@ -61,6 +61,7 @@ __all__ = [
     "measurement_detection",
     "metadata",
     "model",
+    "model_judgement",
     "model_promotion",
     "own_columns",
     "parcel",

@@ -91,6 +91,7 @@ def test_triggers_exist(conn: Connection) -> None:
         ("audit_sample", "audit_sample_append_only"),
         ("boundary", "boundary_append_only"),
         ("model", "model_append_only"),
+        ("model_judgement", "model_judgement_append_only"),
         ("model_promotion", "model_promotion_append_only"),
         ("review", "review_append_only"),
         ("full_review", "full_review_append_only"),

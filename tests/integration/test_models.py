@@ -22,16 +22,82 @@ from pipeline.cli.app import lotline
 from pipeline.errors import ModelError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
+from pipeline.store.models.judgements import (
+    JudgementFacts,
+    Verdict,
+    judgements,
+    newest_verdicts,
+    promoted_thresholds,
+    store_judgement,
+)
 from pipeline.store.models.promotions import promote, roll_back
 from pipeline.store.models.versions import (
     ModelFacts,
     champion,
     model_states,
     models,
+    promotions,
     register_model,
 )
 
 KEY = "little"
+WHY = "tried by hand"
+
+
+def judged(verdict: Verdict, event: int = 0) -> JudgementFacts:
+    return JudgementFacts(
+        verdict, "the sentence", event, "c" * 64, None, "d" * 64, {"min_lots": 20},
+        [{"label": "lawn"}], {"champion": {}}, {"pool": 0.4},
+    )  # fmt: skip
+
+
+def test_a_promotion_needs_a_gate_that_was_passed_against_the_champion_of_today(
+    conn: Connection,
+) -> None:
+    one, two = (register_model(conn, facts(name * 64), "ann") for name in "ab")
+    with pytest.raises(ModelError, match=r"was not judged.*--despite-gate"):
+        promote(conn, one, "ann")
+    first = store_judgement(conn, one, judged("passed"), "ann")
+    for verdict in ("refused", "too_few"):
+        store_judgement(conn, one, judged(verdict), "ann")
+        with pytest.raises(ModelError, match=r"does not let model .* pass: the sentence"):
+            promote(conn, one, "ann")
+    newest = store_judgement(conn, one, judged("passed"), "ann")
+    store_judgement(conn, two, judged("passed"), "ann")
+    promote(conn, one, "ann")
+    assert promoted_thresholds(conn, one) == {"pool": 0.4}
+    [event] = promotions(conn, "landcover")
+    assert (event.judgement, event.despite_gate) == (newest, "")
+    with pytest.raises(ModelError, match=r"has changed since model .* was judged"):
+        promote(conn, two, "ann")
+    promote(conn, two, "ann", despite_gate="a demonstration")
+    assert promotions(conn, "landcover")[-1].despite_gate == "a demonstration"
+    assert promoted_thresholds(conn, two) == {}
+    assert [each.id for each in judgements(conn, one)][::3] == [newest, first]
+    assert newest_verdicts(conn) == {one: "passed", two: "passed"}
+    # Taken back, the model before is not promoted again by its old judgement.
+    roll_back(conn, "landcover", "bob")
+    roll_back(conn, "landcover", "bob")
+    with pytest.raises(ModelError, match="has changed since"):
+        promote(conn, one, "ann")
+
+
+def test_the_database_wants_a_gate_or_a_reason(conn: Connection) -> None:
+    one, two = (register_model(conn, facts(name * 64), "ann") for name in "ab")
+    other = store_judgement(conn, two, judged("passed"), "ann")
+    for judgement in (None, other):
+        with pytest.raises(DBAPIError), conn.begin_nested():
+            conn.execute(
+                text(
+                    "INSERT INTO lotline.model_promotion (segmenter, action, model_fk, "
+                    "promoted_by, judgement_fk) VALUES ('landcover', 'promote', :one, 'x', :by)"
+                ),
+                {"one": one, "by": judgement},
+            )
+    with pytest.raises(DBAPIError), conn.begin_nested():
+        conn.execute(text("UPDATE lotline.model_judgement SET verdict = 'passed'"))
+    with pytest.raises(ModelError, match="name the person"):
+        store_judgement(conn, one, judged("passed"), " ")
 
 
 def facts(sha256: str, segmenter: str = "landcover") -> ModelFacts:
@@ -43,8 +109,8 @@ def test_a_promotion_goes_on_top_and_a_rollback_takes_it_off(conn: Connection) -
     other = register_model(conn, facts("a" * 64, "sam3"), "ann")
     assert champion(conn, "landcover") is None
     for number in (one, two, three):
-        promote(conn, number, "ann", "better")
-    promote(conn, other, "ann")
+        promote(conn, number, "ann", "better", despite_gate=WHY)
+    promote(conn, other, "ann", despite_gate=WHY)
     found = champion(conn, "landcover")
     assert found is not None
     assert found.id == three
@@ -55,7 +121,7 @@ def test_a_promotion_goes_on_top_and_a_rollback_takes_it_off(conn: Connection) -
     back = roll_back(conn, "landcover", "bob")
     assert back is not None
     assert back.id == two
-    promote(conn, one, "ann")
+    promote(conn, one, "ann", despite_gate=WHY)
     assert roll_back(conn, "landcover", "bob") == back
     assert roll_back(conn, "landcover", "bob") == models(conn, "landcover")[-1]
     assert roll_back(conn, "landcover", "bob") is None
@@ -72,7 +138,7 @@ def test_what_is_refused(conn: Connection) -> None:
         register_model(conn, facts("b" * 64), " ")
     with pytest.raises(ModelError, match="no model 999"):
         promote(conn, 999, "ann")
-    promote(conn, number, "ann")
+    promote(conn, number, "ann", despite_gate=WHY)
     with pytest.raises(ModelError, match="champion of landcover already"):
         promote(conn, number, "ann")
     with pytest.raises(DBAPIError), conn.begin_nested():
@@ -149,7 +215,9 @@ def test_a_batch_uses_the_champion_until_it_is_taken_back(
     new = load_landcover(trained(0.01)).sha256
     number = command.added(trained(0.01), "--to", f"{s3_bucket}/weights")
     assert command.batch(registry, 1) == own  # a candidate is not used
-    promoted = command("promote", str(number), "--by", "ann", "--reason", "fewer corrections")
+    promoted = command(
+        "promote", str(number), "--by", "ann", "--reason", "fewer", "--despite-gate", WHY
+    )
     assert promoted.exit_code == 0, promoted.output
     assert command.batch(registry, 1) == new
     assert (command.home / "models" / new / "model.safetensors").is_file()
@@ -165,7 +233,8 @@ def test_list_and_show_tell_what_is_used(
     command: Command, trained: Callable[[float], Path]
 ) -> None:
     one, two = command.added(trained(0.01)), command.added(trained(0.02), "--note", "dry lawns")
-    assert command("promote", str(two)).exit_code == 0
+    assert "was not judged" in str(command("promote", str(two)).exception)
+    assert command("promote", str(two), "--despite-gate", WHY).exit_code == 0
     listed: list[Any] = json.loads(command("list", "--json").output)
     assert [(each["id"], each["state"]) for each in listed] == [
         (two, "champion"), (one, "candidate"),

@@ -1,6 +1,7 @@
 """Trained weights: registered with what they come from, promoted, and fetched where they are used.
 
 versions     the registered weights, and the champion of each segmenter
+judgements   what the gate said of them
 promotions   promote and roll back
 model_files  their files, in a folder or a bucket and in the cache of this machine
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from pipeline.errors import ModelError
+from pipeline.store.models.judgements import passed_gate
 from pipeline.store.models.versions import (
     ModelVersion,
     champion,
@@ -17,16 +18,23 @@ from pipeline.store.models.versions import (
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('lotline.model:' || :segmenter, 0))")
 
 _INSERT = text("""
-INSERT INTO lotline.model_promotion (segmenter, action, model_fk, promoted_by, reason)
-VALUES (:segmenter, :action, :model, :by, :reason)
+INSERT INTO lotline.model_promotion (segmenter, action, model_fk, promoted_by, reason,
+    judgement_fk, despite_gate)
+VALUES (:segmenter, :action, :model, :by, :reason, :judgement, :despite_gate)
 """)
 
 
-def promote(conn: Connection, model_id: int, promoted_by: str, reason: str = "") -> ModelVersion:
+def promote(
+    conn: Connection, model_id: int, promoted_by: str, reason: str = "", *, despite_gate: str = ""
+) -> ModelVersion:
     """Make weights the champion of their segmenter: what begins from now on uses them.
 
+    Args:
+        despite_gate: why they are promoted though no gate lets them pass; it is stored.
+
     Raises:
-        ModelError: there are none of this number, they are the champion, or nobody is named.
+        ModelError: there are none of this number, they are the champion, the gate does not let
+            them pass, or nobody is named.
     """
     found = model_version(conn, model_id)
     segmenter = found.facts.segmenter
@@ -34,7 +42,13 @@ def promote(conn: Connection, model_id: int, promoted_by: str, reason: str = "")
     now = champion(conn, segmenter)
     if now is not None and now.id == model_id:
         raise ModelError(f"model {model_id} is the champion of {segmenter} already")
-    _write(conn, segmenter, "promote", model_id, promoted_by, reason)
+    try:
+        judgement = None if despite_gate.strip() else passed_gate(conn, model_id, segmenter).id
+    except ModelError as error:
+        raise ModelError(
+            f'{error}; --despite-gate "REASON" promotes it all the same, and is recorded'
+        ) from error
+    _write(conn, segmenter, "promote", model_id, promoted_by, reason, judgement, despite_gate)
     return found
 
 
@@ -54,11 +68,21 @@ def roll_back(
 
 
 def _write(
-    conn: Connection, segmenter: str, action: str, model_id: int | None, by: str, reason: str
+    conn: Connection,
+    segmenter: str,
+    action: str,
+    model_id: int | None,
+    by: str,
+    reason: str,
+    judgement: int | None = None,
+    despite_gate: str = "",
 ) -> None:
     if not by.strip():
         raise ModelError("name the person who decides")
     conn.execute(
         _INSERT,
-        {"segmenter": segmenter, "action": action, "model": model_id, "by": by, "reason": reason},
-    )
+        {
+            "segmenter": segmenter, "action": action, "model": model_id, "by": by,
+            "reason": reason, "judgement": judgement, "despite_gate": despite_gate.strip(),
+        },
+    )  # fmt: skip

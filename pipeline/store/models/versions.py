@@ -30,7 +30,7 @@ WHERE CAST(:segmenter AS text) IS NULL OR segmenter = :segmenter ORDER BY id DES
 _BY_ID = text("SELECT * FROM lotline.model WHERE id = :id")
 
 _PROMOTIONS = text("""
-SELECT id, segmenter, action, model_fk, promoted_by, reason, created_at
+SELECT id, segmenter, action, model_fk, promoted_by, reason, created_at, judgement_fk, despite_gate
 FROM lotline.model_promotion WHERE segmenter = :segmenter ORDER BY id
 """)
 
@@ -71,7 +71,12 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """An event: a model was promoted, or the champion was taken back."""
+    """An event: a model was promoted, or the champion was taken back.
+
+    Attributes:
+        judgement: whose gate the model passed; None where `despite_gate` says why it was promoted
+            without.
+    """
 
     id: int
     action: str
@@ -79,6 +84,8 @@ class Promotion:
     promoted_by: str
     reason: str
     created_at: datetime
+    judgement: int | None = None
+    despite_gate: str = ""
 
 
 def register_model(conn: Connection, facts: ModelFacts, created_by: str) -> int:
@@ -128,7 +135,16 @@ def model_version(conn: Connection, model_id: int) -> ModelVersion:
 def promotions(conn: Connection, segmenter: str) -> list[Promotion]:
     """What was promoted and rolled back, the oldest first."""
     return [
-        Promotion(row.id, row.action, row.model_fk, row.promoted_by, row.reason, row.created_at)
+        Promotion(
+            row.id,
+            row.action,
+            row.model_fk,
+            row.promoted_by,
+            row.reason,
+            row.created_at,
+            row.judgement_fk,
+            row.despite_gate,
+        )
         for row in conn.execute(_PROMOTIONS, {"segmenter": segmenter})
     ]
 
