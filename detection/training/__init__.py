@@ -7,6 +7,7 @@
     loop            `train`: steps, checkpoints, a clean end
     schedule        the learning rate: warm-up, then a cosine
     optimizer       AdamW that leaves out an update that is not finite
+    step_memory     one step before the run; halves the batch where it does not fit
     ema             the running mean of the weights, which is exported
     checkpoints     atomic saves, verified reads, what is kept
     proof           export, strict load, same answers, judge; prove_later does it after a run

@@ -4,7 +4,8 @@
 
 A step is queued on the device without waiting for it. Losses, norms of gradients and the flags of
 skipped steps stay there, and are read every `read_every` steps in one transfer; `optimizer` says
-why a value that is not finite spoils nothing meanwhile.
+why a value that is not finite spoils nothing meanwhile. `step_memory` tries one before the run, and
+halves the batch where it does not fit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,7 @@ from detection.training.run_folder import RunFolder, open_run
 from detection.training.run_state import capture, exported_network, restore
 from detection.training.schedule import progress_at, rate_at
 from detection.training.settings import TrainingSettings
+from detection.training.step_memory import StepMemory
 from detection.training.stop_request import StopRequest, stop_on_signals
 from detection.training.task import TrainingTask, WeightsExport
 
@@ -110,18 +113,20 @@ def train(
         export: how checkpoints are proven and judged; None only saves them, to prove them later.
         resume: continue the run in the folder, if it has a checkpoint.
         on_step: called for each step, in order, when its losses are read.
-        on_message: called with what people should know: a skipped batch, a damaged checkpoint.
+        on_message: called with what people should know: a skipped batch, a damaged checkpoint, a
+            batch that does not fit into memory.
         recipe_settings: what else is written to run.json.
 
     Raises:
         TrainingError: the folder is in use or has another run, settings or data differ on a resume,
-            a checkpoint cannot be saved or read, or the training diverged.
+            a checkpoint cannot be saved or read, not even the smallest step fits into memory, or
+            the training diverged.
     """
     with open_run(folder, task, settings, resume=resume) as run, stop_on_signals() as stop:
         trainer = _Trainer(
-            task, settings, run, export, on_step or _ignore, on_message or _ignore, clock
-        )
-        run.describe(task, recipe_settings or {})
+            task, settings, run, export, on_step or _ignore, on_message or _ignore,
+            recipe_settings or {}, clock,
+        )  # fmt: skip
         return trainer.run(stop)
 
 
@@ -134,8 +139,10 @@ class _Trainer:
         export: WeightsExport | None,
         on_step: Callable[[StepMetrics], None],
         on_message: Callable[[str], None],
+        recipe_settings: Mapping[str, object],
         clock: Callable[[], float],
     ) -> None:
+        self._recipe_settings = recipe_settings
         self._task, self._settings, self._run, self._export = task, settings, run, export
         self._on_step, self._on_message, self._clock = on_step, on_message, clock
         self._network = task.network
@@ -150,7 +157,11 @@ class _Trainer:
         self._average = (
             WeightAverage(self._network, settings.ema_decay) if settings.ema_decay else None
         )
+        self._memory = StepMemory(task, self._device, self._on_message)
         self._resume()
+        if progress_at(settings, self._step, self._seconds_before) < 1:
+            self._memory.try_out(self._forward_and_update, self._network, self._optimizer)
+        self._describe()
         self._resumed_at = clock()
 
     def _resume(self) -> None:
@@ -160,6 +171,7 @@ class _Trainer:
             restore(state, self._network, self._average, self._optimizer.optimizer)
             self._step, self._seconds_before = manifest.step, manifest.seconds
             self._bad_in_a_row = int(state["bad_in_a_row"])
+            self._memory.use(state.get("sizes", {}))
             self._on_message(f"resumed after step {manifest.step} ({manifest.seconds:.0f} s)")
         self._run.drop_metrics(self._step)
 
@@ -202,6 +214,19 @@ class _Trainer:
     def _do_step(self) -> None:
         seconds = self._seconds()
         rate = rate_at(self._settings, progress_at(self._settings, self._step, seconds))
+        sizes = self._memory.sizes
+        names, numbers = self._memory.run(
+            partial(self._forward_and_update, rate), self._optimizer.undo
+        )
+        if self._memory.sizes != sizes:
+            self._describe()
+        if self._average is not None:
+            self._average.update(self._network, self._step)
+        self._unread.append((self._step, seconds, rate, names, numbers))
+        self._step += 1
+
+    def _forward_and_update(self, rate: float = 0.0) -> tuple[tuple[str, ...], Tensor]:
+        """(names of the loss's terms; total, norm, skipped and the terms, on the device)."""
         self._optimizer.begin(rate)
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=uses_bf16(self._settings, self._device)
@@ -211,11 +236,11 @@ class _Trainer:
         total = values.sum()
         total.backward()  # type: ignore[no-untyped-call]
         norm, skipped = self._optimizer.finish(total)
-        if self._average is not None:
-            self._average.update(self._network, self._step)
-        numbers = torch.cat([torch.stack([total, norm, skipped]), values]).detach()
-        self._unread.append((self._step, seconds, rate, tuple(terms), numbers))
-        self._step += 1
+        return tuple(terms), torch.cat([torch.stack([total, norm, skipped]), values]).detach()
+
+    def _describe(self) -> None:
+        """Write run.json."""
+        self._run.describe(self._task, self._recipe_settings, self._memory.record())
 
     def _read(self) -> None:
         """Read the losses since the last read, record them, and stop a divergence.
@@ -269,7 +294,7 @@ class _Trainer:
                 "from the last checkpoint with a lower learning_rate"
             )
         state = capture(self._network, self._average, self._optimizer.optimizer)
-        state |= {"bad_in_a_row": self._bad_in_a_row}
+        state |= {"bad_in_a_row": self._bad_in_a_row, "sizes": self._memory.sizes}
         folder = self._run.save(self._step, seconds, state)
         if prove:
             self._prove(folder)

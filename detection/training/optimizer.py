@@ -49,6 +49,13 @@ class GuardedOptimizer:
             torch._foreach_copy_(self._kept, self._statistics)
 
     @torch.no_grad()
+    def undo(self) -> None:
+        """After a step that was not finished: drop its gradients, and put back the statistics."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self._kept:
+            torch._foreach_copy_(self._statistics, self._kept)
+
+    @torch.no_grad()
     def finish(self, total: Tensor) -> tuple[Tensor, Tensor]:
         """After the backward pass: update the weights if all values are finite.
 

@@ -1,6 +1,6 @@
 """The folder of a run: its lock, its record, its checkpoints and a link to the best weights.
 
-    run.json        what runs: task, resolved settings, hash of the data, versions
+    run.json        what runs: task, resolved settings, hash of the data, sizes of a step, versions
     metrics.jsonl   step, seconds, lr, loss, norm of the gradients and every term, by step
     checkpoints/    see `checkpoints`
     best.json       the best checkpoint with its figures
@@ -48,9 +48,15 @@ class RunFolder:
         self._task_name, self._data_sha256 = task.name, task.data_sha256
         self._settings = settings
 
-    def describe(self, task: TrainingTask, recipe_settings: Mapping[str, object]) -> None:
-        """Write down what runs."""
-        run_record.write_run(self.path, _description(task, self._settings, recipe_settings))
+    def describe(
+        self,
+        task: TrainingTask,
+        recipe_settings: Mapping[str, object],
+        memory: Mapping[str, object],
+    ) -> None:
+        """Write down what runs; `memory` is `StepMemory.record`."""
+        content = _description(task, self._settings, recipe_settings)
+        run_record.write_run(self.path, content | {"memory": dict(memory)})
 
     def save(self, step: int, seconds: float, state: dict[str, Any]) -> Path:
         """Save a checkpoint with what identifies the run; its folder."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -66,6 +67,24 @@ class TrainingTask(Protocol):
         ...
 
 
+@runtime_checkable
+class ResizableTask(Protocol):
+    """A task whose step can be made smaller where memory is short; see `step_memory`."""
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """What a step's memory depends on, such as "batch": all at least 1.
+
+        The first one is halved down to 1 before the next, so what costs the least accuracy is
+        first.
+        """
+        ...
+
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Use these sizes from the next step on; `data_sha256` stays that of the asked ones."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Probe:
     """Fixed chips and labels on which exported weights must answer like the trained network."""
@@ -114,6 +133,16 @@ class WeightsExport(Protocol):
     def judge(self, segmenter: Segmenter) -> Judgement:
         """Measure the loaded segmenter on data that is not trained on."""
         ...
+
+
+def split_batch(batch: int, share: float, step: int) -> tuple[int, int]:
+    """(rest, part) of a step's batch, where `share` of all steps' samples are the part.
+
+    Constant where the share is of whole samples; else it varies by one, so that a small batch too
+    has the share over time.
+    """
+    part = math.floor(batch * share * (step + 1) + 0.5) - math.floor(batch * share * step + 0.5)
+    return batch - part, part
 
 
 def decay_groups(

@@ -18,6 +18,7 @@ from scipy import ndimage
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
+from detection.memory_ladder import MemoryLadder
 from detection.segmenters.interface import Mask
 from detection.segmenters.known_labels import LANDCOVER_LABELS
 from detection.segmenters.landcover.inference_network import InferenceNetwork
@@ -53,6 +54,8 @@ class Landcover:
             weights = load_landcover(weights)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._network = InferenceNetwork(weights.network, self._device)
+        # One chip at a time: there is nothing to halve.
+        self._ladder = MemoryLadder({}, self._device.type.upper())
         self._temperature = weights.config.temperature
         self._gsd_m = weights.config.gsd_m
         self.gsd_m: float | None = self._gsd_m
@@ -81,11 +84,21 @@ class Landcover:
         """For each chip the masks of the labels, in the labels' order, in cells of two pixels.
 
         Raises:
-            SegmenterError: a label that it does not know, or a chip without red, green and blue of
-                8 bits.
+            SegmenterError: a label that it does not know, a chip without red, green and blue of
+                8 bits, or too little memory for one chip.
         """
         self.prepare(labels)
-        return [self._segment(chip, labels) for chip in chips]
+        found: list[list[Mask]] = []
+        for chip in chips:
+            masks = self._ladder.attempt(self._segment, chip, labels)
+            if masks is None:
+                raise SegmenterError(
+                    f"{self._ladder.device} has too little memory for one chip "
+                    f"({self._ladder.reason}). Stop other processes on it, or use a device with "
+                    "more memory; `lotline doctor` says what this machine has"
+                )
+            found.append(masks)
+        return found
 
     def _segment(self, chip: Chip, labels: Sequence[Label]) -> list[Mask]:
         planes, probabilities = self.planes(chip)

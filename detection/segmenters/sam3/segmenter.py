@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from detection.chip import Chip
 from detection.errors import SegmenterError
 from detection.labels import Label
+from detection.memory_ladder import MemoryLadder
 from detection.segmenters.interface import BoxPrompt, ClickPrompt, Mask
 from detection.segmenters.sam3.clicks import exemplar_of, mask_at
 from detection.segmenters.sam3.exemplars import Exemplar, has_points
@@ -31,12 +31,12 @@ CHIP_PX, _GSD_M = 1008, 0.3
 _BATCH_SIZE = {"cuda": 16, "mps": 2, "cpu": 1}
 # Prompts per pass of the heads: the masks of one prompt and chip take 33 MB at full size.
 _PROMPTS_PER_PASS = 4
+# The steps of its memory ladder.
+_CHIPS, _PROMPTS = "chips per batch", "prompts per pass"
 # LRU cache of chips' tokens (10.6 MB each at full size), for other prompts on the same chip.
 _CACHED_CHIPS = 16
 
 ExemplarsByLabel = Mapping[str, Sequence[Exemplar]]
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Sam3:
@@ -79,7 +79,10 @@ class Sam3:
         self._device = torch.device(device or _default_device())
         kind = self._device.type
         self.precision: Precision = precision or _default_precision(self._device)
-        self.batch = batch or _BATCH_SIZE.get(kind, 1)
+        self._ladder = MemoryLadder(
+            {_CHIPS: batch or _BATCH_SIZE.get(kind, 1), _PROMPTS: _PROMPTS_PER_PASS},
+            _device_name(self._device),
+        )
         self.encoder_calls = 0
         model = weights.model
         nn.Module.to(model, self._device)
@@ -87,10 +90,18 @@ class Sam3:
         self._side_px = int(model.vision_encoder.config.image_size)
         self._phrase_cache = PhraseCache(model)
         self._network = build_network(model, self.precision, fast=fast, compiled=kind == "cuda")
-        self._prompts_per_pass = _PROMPTS_PER_PASS
         # (chips, prompts) for which the network is compiled, and known to fit into memory.
         self._warmed_up: set[tuple[int, int]] = set()
         self._token_cache: OrderedDict[str, Tensor] = OrderedDict()
+
+    @property
+    def batch(self) -> int:
+        """Chips per batch, as far as memory allows."""
+        return self._ladder[_CHIPS]
+
+    @batch.setter
+    def batch(self, chips: int) -> None:
+        self._ladder[_CHIPS] = chips
 
     @property
     def chips_per_batch(self) -> int:
@@ -123,7 +134,7 @@ class Sam3:
             # A warning about the compiler's internals.
             warnings.filterwarnings("ignore", "(?s).*[Oo]nline softmax is disabled", UserWarning)
             while (self.batch, len(labels)) not in self._warmed_up:
-                if self._attempt(self._warm_up, labels, text) is None:
+                if self._ladder.attempt(self._warm_up, labels, text) is None:
                     self._reduce_batch(self.batch)
 
     def segment(
@@ -151,9 +162,9 @@ class Sam3:
             batch = chips[len(found) : len(found) + self.batch]
             batch_exemplars = exemplars[len(found) : len(found) + self.batch] if exemplars else None
             normalized = _normalized_exemplars(batch, labels, batch_exemplars)
-            masks = self._attempt(self._segment_batch, batch, labels, text, normalized)
+            masks = self._ladder.attempt(self._segment_batch, batch, labels, text, normalized)
             if masks is None:
-                self._reduce_batch(len(batch))
+                self._reduce_batch(self.batch if self._network.fixed_shapes else len(batch))
             else:
                 found += masks
         return found
@@ -168,27 +179,15 @@ class Sam3:
         """
         text = self._phrase_cache.encode([label.prompt])
         shown = exemplar_of(prompt, chip, points=has_points(self._model))
-        output = self._attempt(self._predict_one, chip, text, shown)
+        output = self._ladder.attempt(self._predict_one, chip, text, shown)
         if output is None:
-            raise SegmenterError(
-                f"{_device_name(self._device)} has too little memory for one chip and one prompt. "
-                "Use a device with more memory, or stop other processes on it"
-            )
+            raise self._no_memory()
         return mask_at(output, label, prompt, chip)
 
     @torch.inference_mode()
     def _predict_one(self, chip: Chip, text: TextTokens, shown: Exemplar) -> Sam3Output:
         pyramid = self._network.feature_pyramid(self._tokens([chip]))
         return self._network.predict(pyramid, text, [[shown]])
-
-    def _attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """The function's result; None when the device runs out of memory."""
-        try:
-            return function(*args, **kwargs)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-        return None
 
     def _reduce_batch(self, chips: int) -> None:
         """After `chips` did not fit into memory: halve the batch, then the prompts per pass.
@@ -197,17 +196,15 @@ class Sam3:
             SegmenterError: one chip and one prompt did not fit.
         """
         self._token_cache.clear()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        if chips > 1:
-            self.batch = min(self.batch, (chips + 1) // 2)
-        elif self._prompts_per_pass > 1:
-            self._prompts_per_pass //= 2
-        else:
-            raise SegmenterError(
-                f"{_device_name(self._device)} has too little memory for one chip and one prompt. "
-                "Use a device with more memory, or stop other processes on it"
-            )
+        if not self._ladder.halve({_CHIPS: chips}):
+            raise self._no_memory()
+
+    def _no_memory(self) -> SegmenterError:
+        return SegmenterError(
+            f"{self._ladder.device} has too little memory for one chip and one prompt "
+            f"({self._ladder.reason}). Use a device with more memory, or stop other processes on "
+            "it; `lotline doctor` says which segmenters fit"
+        )
 
     def _segment_batch(
         self,
@@ -232,7 +229,7 @@ class Sam3:
         pyramid = self._network.feature_pyramid(tokens)
         found: list[list[Mask]] = [[] for _ in range(chips)]
         # Groups of equal size, or nearly: each size needs a compilation.
-        groups = math.ceil(len(labels) / self._prompts_per_pass)
+        groups = math.ceil(len(labels) / self._ladder[_PROMPTS])
         size = math.ceil(len(labels) / groups)
         for start in range(0, len(labels), size):
             group = labels[start : start + size]
@@ -292,13 +289,6 @@ def _normalized_exemplars(
         ]
         for chip, of_chip in zip(chips, exemplars, strict=True)
     ]
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """CUDA has its own exception; other devices only have a message."""
-    messages = ("out of memory", "can't allocate memory", "not enough memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(message in str(error).lower() for message in messages)
 
 
 def _default_device() -> str:

@@ -47,7 +47,7 @@ from detection.training.landcover.traced_images import (
 from detection.training.landcover.views import LabelledViewSettings
 from detection.training.recipes import RecipeRequest, Training
 from detection.training.settings import TrainingSettings, changed
-from detection.training.task import ParameterGroup, decay_groups
+from detection.training.task import ParameterGroup, decay_groups, split_batch
 
 NAME = "landcover-decoder"
 SETTINGS = TrainingSettings(
@@ -124,13 +124,22 @@ class DecoderTask:
         self._network, self._settings, self._seed = network, settings, seed
         self.network: nn.Module = network
         self._network.encoder.requires_grad_(requires_grad=False)
-        few = round(settings.batch * settings.rehearsal_share) if rehearsal is not None else 0
-        self._sources = [(corrections, settings.batch - few)]
-        if rehearsal is not None and few:
-            self._sources.append((rehearsal, few))
+        self._batch = settings.batch
+        self._sources = [corrections]
+        if rehearsal is not None and settings.rehearsal_share:
+            self._sources.append(rehearsal)
         drawn = [seed, start_sha256, dataclasses.asdict(settings)]
-        drawn += [views.sha256 for views, _ in self._sources]
+        drawn += [views.sha256 for views in self._sources]
         self.data_sha256 = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The views in a step."""
+        return {"batch": self._batch}
+
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Draw fewer views, with the same share of rehearsal."""
+        self._batch = sizes["batch"]
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms of a step's views."""
@@ -155,8 +164,12 @@ class DecoderTask:
 
     def _draw(self, step: int) -> list[tuple[FixedViews, NDArray[np.int64]]]:
         random = np.random.default_rng((self._seed, step))
+        share = self._settings.rehearsal_share if len(self._sources) > 1 else 0.0
+        counts = split_batch(self._batch, share, step)
         return [
-            (views, random.integers(len(views.names), size=count)) for views, count in self._sources
+            (views, random.integers(len(views.names), size=count))
+            for views, count in zip(self._sources, counts, strict=False)
+            if count
         ]
 
 

@@ -29,7 +29,7 @@ from detection.training.landcover.traced_images import images_of_tiles, split_ju
 from detection.training.landcover.views import LabelledViewSettings, cut_views, traced_windows
 from detection.training.recipes import RecipeRequest, Training
 from detection.training.settings import TrainingSettings, changed
-from detection.training.task import ParameterGroup, decay_groups
+from detection.training.task import ParameterGroup, decay_groups, split_batch
 
 NAME = "landcover"
 TILE_GSD_M = 0.6
@@ -86,6 +86,7 @@ class LandcoverTask:
     ) -> None:
         tiles = read_pack(data / "pack.npz")
         self._settings, self._seed, self._device = settings, seed, device
+        self._batch = settings.traced_views + settings.other_views
         held_out = (*HELD_OUT_PREFIXES, *prefixes_of(settings.held_out))
         rows = [row for row, name in enumerate(tiles.names) if not name.startswith(held_out)]
         self._names = [tiles.names[row] for row in rows]
@@ -114,6 +115,15 @@ class LandcoverTask:
         self._views = LabelledViewSettings(
             settings.side_px, settings.gsd_m, settings.scale, settings.infrared_share
         )
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The views in a step, of both kinds."""
+        return {"batch": self._batch}
+
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Draw fewer views, with the same share of traced ones."""
+        self._batch = sizes["batch"]
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms of a step's views."""
@@ -148,12 +158,14 @@ class LandcoverTask:
         """(tiles, centres) of a step: a window's views lie around its centre."""
         random = np.random.default_rng((self._seed, step))
         settings = self._settings
-        chosen = random.integers(len(self._windows), size=settings.traced_views)
-        traced = np.array([self._windows[number] for number in chosen])
-        centres = traced[:, 1:] + random.integers(-28, 29, (settings.traced_views, 2))
+        share = settings.other_views / (settings.traced_views + settings.other_views)
+        traced_count, other_count = split_batch(self._batch, share, step)
+        chosen = random.integers(len(self._windows), size=traced_count)
+        traced = np.array(self._windows)[chosen]
+        centres = traced[:, 1:] + random.integers(-28, 29, (traced_count, 2))
         side = self._pixels.shape[-1]
-        others = random.integers(len(self._names), size=settings.other_views)
-        other_centres = random.uniform(0.15 * side, 0.85 * side, (settings.other_views, 2))
+        others = random.integers(len(self._names), size=other_count)
+        other_centres = random.uniform(0.15 * side, 0.85 * side, (other_count, 2))
         rows = np.concatenate([traced[:, 0].astype(np.int64), others])
         return torch.from_numpy(rows), torch.from_numpy(
             np.concatenate([centres, other_centres]).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -30,7 +31,7 @@ from detection.training.sam3.prompts import PromptSampler
 from detection.training.sam3.targets import RowTargets
 from detection.training.sam3.tiles import Tiles
 from detection.training.sam3.views import Views, cat_views, cut_views, random_poses
-from detection.training.task import ParameterGroup, decay_groups
+from detection.training.task import ParameterGroup, decay_groups, split_batch
 
 # The seed of a step: far apart for different seeds, so that runs share no batch.
 _SEED_STRIDE = 1_000_003
@@ -95,13 +96,20 @@ class NanoTask:
         self._seed = seed
         self._size = size
         self._device = tiles.pixels.device
-        share = settings.synthetic_share if synthetic is not None else 0.0
-        few = round(settings.batch * share)
-        self._sources = [(tiles, settings.batch - few)]
-        if synthetic is not None and few:
-            self._sources.append((synthetic, few))
+        self._batch = settings.batch
+        self._synthetic_share = settings.synthetic_share if synthetic is not None else 0.0
+        self._sources = [tiles] if synthetic is None else [tiles, synthetic]
         self._prompts = PromptSampler(settings.absent, self._device, seed)
         self._generator = torch.Generator(self._device)
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The views in a step."""
+        return {"batch": self._batch}
+
+    def resize(self, sizes: Mapping[str, int]) -> None:
+        """Cut fewer views, with the same share of synthetic ones."""
+        self._batch = sizes["batch"]
 
     def loss(self, step: int) -> dict[str, Tensor]:
         """The weighted terms of a step's batch; their sum is the loss."""
@@ -126,8 +134,11 @@ class NanoTask:
         """The views of a step, without changed colours."""
         self._generator.manual_seed(self._step_seed(step))
         parts = []
+        counts = split_batch(self._batch, self._synthetic_share, step)
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
-            for tiles, count in self._sources:
+            for tiles, count in zip(self._sources, counts, strict=False):
+                if not count:
+                    continue
                 rows, poses = random_poses(tiles, count, self._size, self._generator)
                 parts.append(cut_views(tiles, rows, poses, self._size))
         return parts[0] if len(parts) == 1 else cat_views(parts)
@@ -139,7 +150,7 @@ class NanoTask:
 
     def batch_name(self, step: int) -> str:
         """How to find the batch of a step again."""
-        return f"the {self._settings.batch} views of step {step} (seed {self._seed})"
+        return f"the {self._batch} views of step {step} (seed {self._seed})"
 
     def _step_seed(self, step: int) -> int:
         return self._seed * _SEED_STRIDE + step
