@@ -20,6 +20,7 @@ from torch import nn
 
 from detection.errors import DetectionError
 from detection.training.atomic import new_folder, remove_folder, write_text
+from detection.training.task import SealsWeights
 
 if TYPE_CHECKING:
     from detection.segmenters.interface import Mask, Segmenter
@@ -110,10 +111,13 @@ def _prove_weights(export: WeightsExport, network: nn.Module, weights: Path) -> 
         )
     judgement = export.judge(loaded)
     finite = math.isfinite(judgement.score)
+    weights_sha256 = loaded.weights_sha256
+    if finite and isinstance(export, SealsWeights):
+        weights_sha256 = export.seal(weights, judgement)
     return Proof(
         proven=finite,
         reason="" if finite else f"the judge's score is {judgement.score}",
-        weights_sha256=loaded.weights_sha256,
+        weights_sha256=weights_sha256,
         different=different,
         confidence_difference=confidence,
         score=judgement.score if finite else None,

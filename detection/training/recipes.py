@@ -24,6 +24,10 @@ _RECIPES = {
         "detection.training.landcover.decoder_recipe",
         "landcover's decoder, on corrections",
     ),
+    "sam3-decoder": (
+        "detection.training.sam3_decoder.recipe",
+        "the decoder of a SAM3, on corrections",
+    ),
     "sam3-tiny": ("detection.training.tiny_recipe", "the SAM3 of the tests, on synthetic imagery"),
     "sam3-nano": ("detection.training.sam3.nano_recipe", "a small SAM3, taught by landcover"),
 }

@@ -135,6 +135,15 @@ class WeightsExport(Protocol):
         ...
 
 
+@runtime_checkable
+class SealsWeights(Protocol):
+    """An export that also writes into the weights how good they are."""
+
+    def seal(self, folder: Path, judgement: Judgement) -> str:
+        """Put the judgement into exported weights, without changing a tensor; their new hash."""
+        ...
+
+
 def split_batch(batch: int, share: float, step: int) -> tuple[int, int]:
     """(rest, part) of a step's batch, where `share` of all steps' samples are the part.
 

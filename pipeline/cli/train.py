@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from detection.training.loop import StepMetrics, TrainedState
 
 _PROGRESS_S = 5.0
-_LEARNS_FROM_CORRECTIONS = "landcover-decoder"
+# What learns from corrections.
+_TRACED, _LABELLED = "landcover-decoder", "sam3-decoder"
 # In the folder of the run: the corrections as training data.
 _CORRECTIONS = "corrections"
 # In --data: the windows of the first training.
@@ -35,7 +36,16 @@ _PACK = "pack.npz"
 )  # fmt: skip
 @click.option(
     "--from", "manifest", metavar="MANIFEST",
-    help="Train landcover-decoder on exported corrections: a folder or s3://…, or its manifest.",
+    help="Train landcover-decoder or sam3-decoder on exported corrections: a folder or s3://…, or "
+    "its manifest. --data then has what must not be forgotten.",
+)  # fmt: skip
+@click.option(
+    "--tier", type=click.Choice(("mask", "heads", "deep", "full")),
+    help="What sam3-decoder trains: masks only, also scores and boxes, also the fusion, or all.",
+)  # fmt: skip
+@click.option(
+    "--weights", metavar="SOURCE",
+    help="The weights that sam3-decoder begins with: sam3-tiny, a folder, a file or a hub id.",
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights and data.")
@@ -66,6 +76,8 @@ def train(
     what: str,
     data: Path | None,
     manifest: str | None,
+    tier: str | None,
+    weights: str | None,
     out: Path,
     seed: int,
     device: str | None,
@@ -87,7 +99,7 @@ def train(
     from detection.training.settings import duration_s, pairs
     from pipeline.report.training_curves import draw_curves
 
-    settings = pairs(overrides)
+    settings = _of_decoder(what, tier, weights, pairs(overrides))
     if manifest is not None:
         data, settings = _corrections(what, manifest, data, out, settings)
     options = TrainOptions(
@@ -119,27 +131,63 @@ def train(
         sys.exit(1)
 
 
+def _of_decoder(
+    what: str, tier: str | None, weights: str | None, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """The settings with the options of sam3-decoder."""
+    given = {"tier": tier, "start": weights}
+    options = {name: value for name, value in given.items() if value is not None}
+    if options and what != _LABELLED:
+        raise click.UsageError(f"--tier and --weights are options of {_LABELLED}, not of {what}")
+    return {**settings, **options}
+
+
 def _corrections(
     what: str, address: str, data: Path | None, out: Path, settings: Mapping[str, str]
 ) -> tuple[Path, dict[str, str]]:
     """The folder of training data that exported corrections become, and the training's settings."""
     from detection.training.atomic import write_text
-    from pipeline.learning.traced_folder import VALIDATION, open_manifest, write_traced_folder
+    from pipeline.learning.labelled_folder import write_labelled_folder
+    from pipeline.learning.traced_folder import open_manifest, write_traced_folder
 
-    if what != _LEARNS_FROM_CORRECTIONS:
+    if what not in (_TRACED, _LABELLED):
         raise click.UsageError(
-            f"{what} does not learn from corrections: train {_LEARNS_FROM_CORRECTIONS}"
+            f"{what} does not learn from corrections: train {_TRACED} or {_LABELLED}"
         )
     objects, manifest = open_manifest(address)
     folder = out / _CORRECTIONS
-    counts = write_traced_folder(objects, manifest, folder)
+    write = write_labelled_folder if what == _LABELLED else write_traced_folder
+    counts = write(objects, manifest, folder)
     write_text(folder / "manifest.json", manifest.model_dump_json(indent=1))
     echo(
         f"{counts['train']:,} corrected images to train on, {counts['validation']:,} to judge by",
         err=True,
     )
+    if what == _LABELLED:
+        return folder, _labelled_settings(data, settings)
+    return folder, _traced_settings(folder, counts["validation"], data, settings)
+
+
+def _labelled_settings(data: Path | None, settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings of sam3-decoder: its rehearsal, and one cache of views for all rounds."""
+    from pipeline.settings import load_settings
+
+    chosen = {"cache": str(load_settings().home / "views"), **settings}
+    if data is not None:
+        chosen.setdefault("rehearsal", str(data))
+    elif "rehearsal" not in chosen:
+        _warn_of_forgetting("--data, a folder of labelled chips")
+    return chosen
+
+
+def _traced_settings(
+    folder: Path, judged: int, data: Path | None, settings: Mapping[str, str]
+) -> dict[str, str]:
+    """The settings of landcover-decoder, whose folder gets the windows to rehearse."""
+    from pipeline.learning.traced_folder import VALIDATION
+
     chosen = {**settings}
-    if counts["validation"]:
+    if judged:
         chosen = {"judged_one_in": "0", "held_out": VALIDATION, **chosen}
     pack = None if data is None else data / _PACK
     if pack is not None and pack.is_file():
@@ -147,13 +195,17 @@ def _corrections(
         link.unlink(missing_ok=True)
         link.symlink_to(pack.resolve())
     elif "rehearsal_share" not in chosen:
-        print_message(
-            f"without --data, a folder with {_PACK}, nothing of the first training is rehearsed: "
-            "the weights may forget what the corrections do not show",
-            logging.WARNING,
-        )
+        _warn_of_forgetting(f"--data, a folder with {_PACK}")
         chosen["rehearsal_share"] = "0"
-    return folder, chosen
+    return chosen
+
+
+def _warn_of_forgetting(what: str) -> None:
+    print_message(
+        f"without {what}, nothing of the first training is rehearsed: the weights may forget what "
+        "the corrections do not show",
+        logging.WARNING,
+    )
 
 
 class _Progress:

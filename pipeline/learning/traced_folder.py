@@ -78,7 +78,7 @@ def write_traced_folder(
         name = f"{VALIDATION if pair.split == 'validation' else _TRAIN}{pair.id}"
         windows[name] = [_window(codes != UNSURE)]
         (folder / "traced" / f"{name}.png").write_bytes(gray_png(codes))
-        _write_image(folder / "imagery" / f"{name}.tif", _bytes(objects, pair.chip), pair)
+        write_image(folder / "imagery" / f"{name}.tif", stored_bytes(objects, pair.chip), pair)
         counts[pair.split] += 1
     if not counts["train"]:
         raise ManifestError(
@@ -113,8 +113,12 @@ def _window(known: BinaryMask) -> list[int]:
     return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
-def _write_image(path: Path, chip: bytes, pair: Pair) -> None:
-    """The colours of a chip, and near infrared if it has that, in the order of the training."""
+def write_image(path: Path, chip: bytes, pair: Pair) -> None:
+    """Write the colours of a chip, and near infrared if it has that, in the order of a training.
+
+    Raises:
+        ManifestError: it is not of 8 bits with red, green and blue.
+    """
     with rasterio.open(io.BytesIO(chip)) as dataset:
         names = list(dataset.descriptions)
         missing = [name for name in _COLOURS if name not in names]
@@ -134,10 +138,15 @@ def _write_image(path: Path, chip: bytes, pair: Pair) -> None:
 
 
 def _mask(objects: ObjectStore, file: StoredFile) -> BinaryMask:
-    return mask_of_png(_bytes(objects, file))
+    return mask_of_png(stored_bytes(objects, file))
 
 
-def _bytes(objects: ObjectStore, file: StoredFile) -> bytes:
+def stored_bytes(objects: ObjectStore, file: StoredFile) -> bytes:
+    """The bytes of a file of an export.
+
+    Raises:
+        ManifestError: it is missing or damaged.
+    """
     data = objects.get(file.key)
     if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
         problem = "is missing" if data is None else "is not what was exported (its hash differs)"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from detection.errors import SegmenterError, WeightsMissing
 
+DELTA_FILE = "delta.safetensors"
+"""A delta in a folder, as a training writes it."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
 
@@ -50,8 +52,18 @@ def check_source(source: str) -> None:
     if local_path(base).exists() or not _is_hub_id(base):
         find_weight_files(base)
     for delta in deltas:
-        if not local_path(delta).is_file():
+        if not delta_file(delta).is_file():
             raise SegmenterError(f"the delta {delta} does not exist. Name a .safetensors file")
+
+
+def delta_file(source: str) -> Path:
+    """The file of a delta, which may be named by its folder.
+
+    Raises:
+        SegmenterError: not a valid path.
+    """
+    path = local_path(source)
+    return path / DELTA_FILE if path.is_dir() else path
 
 
 def _is_hub_id(source: str) -> bool:

@@ -6,8 +6,9 @@
     facebook/sam3                    a repository on the hub (gated: needs a token)
     /models/sam3:/models/lawns.safetensors    any of these, then a delta trained on it
 
-A delta is a safetensors file with some of the tensors. Its metadata holds the SHA-256 of the base
-that it was trained on; any other base is refused.
+A delta is a safetensors file with some of the tensors, or a folder with `delta.safetensors`, as
+`lotline train sam3-decoder` writes it. Its metadata holds the SHA-256 of the base that it was
+trained on; any other base is refused.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from detection.segmenters.sam3.keymap import (
     map_hub_names,
     map_meta_names,
 )
-from detection.segmenters.sam3.sources import find_weight_files, local_path
+from detection.segmenters.sam3.sources import delta_file, find_weight_files
 
-BASE_KEY = "base_sha256"
+# The metadata of a delta: its base, the tier, the number of its tensors, and how good it is.
+BASE_KEY, TIER_KEY, TENSORS_KEY, METRICS_KEY = "base_sha256", "tier", "tensors", "metrics"
 _EMBEDDING = "text_encoder.text_model.embeddings.token_embedding"
 # The ids of the tokens that a small network knows; see `_expand_token_table`.
 TOKEN_IDS_KEY = f"{_EMBEDDING}.ids"
@@ -75,7 +77,7 @@ def load_weights(source: str, sha256: str | None = None) -> Weights:
     found_sha256 = _sha256_of(files)
     state = _read_all(files, base)
     if deltas:
-        state, found_sha256 = _with_delta(state, local_path(deltas[0]), found_sha256)
+        state, found_sha256 = _with_delta(state, delta_file(deltas[0]), found_sha256)
     if sha256 is not None and sha256 != found_sha256:
         raise SegmenterError(
             f"{source} has the SHA-256 {found_sha256} instead of {sha256}: another version, or an "
@@ -179,6 +181,11 @@ def _with_delta(base: StateDict, path: Path, base_sha256: str) -> tuple[StateDic
         raise SegmenterError(
             f"the delta {path} was trained on weights {trained_on}, but these are "
             f"{base_sha256}. Name the base that it was trained on"
+        )
+    if metadata.get(TENSORS_KEY, str(len(delta))) != str(len(delta)):
+        raise SegmenterError(
+            f"the delta {path} has {len(delta)} of {metadata[TENSORS_KEY]} tensors: it was changed "
+            "after the training. Copy it again"
         )
     delta = map_hub_names(delta)
     _check_values(delta, str(path))

@@ -71,15 +71,30 @@ def sam3_losses(
     real = counted.float()
     objects = real.sum().clamp(min=1)
     boxes = _of_objects(decoded.boxes[:, truth.object_rows].float(), queries)
+    if truth.known is not None:
+        boxes = truth.known.clip(boxes, truth.object_rows)
     iou, giou = iou_and_giou(boxes, truth.boxes.expand_as(boxes))
     far = (boxes - truth.boxes).abs().sum(-1)
+    return {
+        "presence": weights.presence * _presence(decoded.presence, truth),
+        "class": weights.classes * _classes(decoded, iou, queries, real, truth),
+        "box_l1": weights.box_l1 * (far * real).sum() / objects,
+        "box_giou": weights.box_giou * ((1 - giou) * real).sum() / objects,
+    } | mask_losses(masks, semantic, matched, truth, weights)
+
+
+def mask_losses(
+    masks: Tensor,
+    semantic: Tensor,
+    matched: MatchedObjects,
+    truth: RowTargets,
+    weights: LossWeights,
+) -> dict[str, Tensor]:
+    """The terms that the mask decoder alone decides; arguments as of `sam3_losses`."""
+    objects = truth.counts.sum().clamp(min=1)
     mask_focal, mask_dice = _mask_terms(masks, matched, truth)
     map_entropy, map_dice = semantic_terms(semantic.float(), truth.semantic, truth.weight)
     return {
-        "presence": weights.presence * _presence(decoded.presence, truth),
-        "class": weights.classes * _classes(decoded.logits, iou, queries, real, truth),
-        "box_l1": weights.box_l1 * (far * real).sum() / objects,
-        "box_giou": weights.box_giou * ((1 - giou) * real).sum() / objects,
         "mask_focal": weights.mask_focal * mask_focal / objects,
         "mask_dice": weights.mask_dice * mask_dice / objects,
         "semantic": weights.semantic * map_entropy,
@@ -101,13 +116,13 @@ def _presence(logits: Tensor, truth: RowTargets) -> Tensor:
 
 
 def _classes(
-    logits: Tensor, iou: Tensor, matched: Tensor, real: Tensor, truth: RowTargets
+    decoded: DecoderOutput, iou: Tensor, matched: Tensor, real: Tensor, truth: RowTargets
 ) -> Tensor:
     """IABCE, the mean over queries of scored rows, summed over the layers.
 
     The target of a matched query grows with the IoU of its box, so that scores rank by quality.
     """
-    logits = logits.float()
+    logits = decoded.logits.float()
     score = logits.sigmoid()
     of_matched = score[:, truth.object_rows].gather(2, matched)
     quality = of_matched**_IABCE_ALPHA * iou.clamp(min=0) ** (1 - _IABCE_ALPHA)
@@ -119,7 +134,10 @@ def _classes(
     is_object = target > 0
     positive = _POSITIVE_WEIGHT * cross_entropy(logits, target, reduction="none")
     negative = score**_FOCAL_GAMMA * cross_entropy(logits, target * 0, reduction="none")
-    entropy = torch.where(is_object, positive, negative).mean(2)
+    entropy = torch.where(is_object, positive, negative)
+    if truth.known is not None:
+        entropy = entropy * (is_object | truth.known.wrong_at(decoded.boxes))
+    entropy = entropy.mean(2)
     return (entropy * truth.scored).sum() / truth.scored.sum().clamp(min=1)
 
 
@@ -127,7 +145,8 @@ def _mask_terms(masks: Tensor, matched: MatchedObjects, truth: RowTargets) -> tu
     """The focal and the dice loss of the last layer's masks, summed over the objects."""
     logits = masks.float().flatten(1)
     target = truth.masks[matched.rows, matched.slots].flatten(1).float()
-    known = (truth.weight[truth.object_rows[matched.rows]] > 0).float().flatten(1)
+    ground = truth.weight if truth.known is None else truth.known.masks
+    known = (ground[truth.object_rows[matched.rows]] > 0).float().flatten(1)
     return focal(logits, target, known).sum(), dice(logits, target, known).sum()
 
 

@@ -35,7 +35,8 @@ def embed_pixels(
     cells: Tensor = (memory + attended).transpose(1, 2).reshape(len(memory), -1, *size)
     pixels = decoder.pixel_decoder
     finer = reversed(features.levels[:-1])
-    for level, conv, norm in zip(finer, pixels.conv_layers, pixels.norms, strict=True):
+    # At full size there is a third convolution, which no level is for.
+    for level, conv, norm in zip(finer, pixels.conv_layers, pixels.norms, strict=False):
         cells = functional.interpolate(cells, level.shape[-2:], mode="nearest")
         cells = (cells.view(len(level), -1, *cells.shape[1:]) + level[:, None]).flatten(0, 1)
         cells = functional.relu(norm(conv(cells)), inplace=True)
