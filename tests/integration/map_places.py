@@ -21,6 +21,23 @@ _PLACE = """async (at) => {
     return [box.x + x, box.y + y];
 }"""
 
+_DRAWN = """() => new Promise((resolve) => {
+    const { map } = window.lotlinePanel.map;
+    map.once("rendercomplete", () => resolve(null));
+    map.render();
+})"""
+
+
+def wait_until_drawn(page: Any) -> None:
+    """Wait until the map shows all that it has, tiles of imagery included."""
+    page.evaluate(_DRAWN)
+
+
+def wait_until_still(page: Any) -> None:
+    """Wait until no move of the map is under way, such as the roll after a drag."""
+    view = "window.lotlinePanel.map.map.getView()"
+    page.wait_for_function(f"() => !{view}.getAnimating() && !{view}.getInteracting()")
+
 
 def place(page: Any, metres: Sequence[float]) -> tuple[float, float]:
     """Where a position in metres of the map (EPSG:3857) is."""

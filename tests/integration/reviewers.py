@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from rasterio.enums import ColorInterp
 from rasters import LEFT, TOP, boundary, noise, write_tiff
 from servers.panel import panel
 from shapely import MultiPolygon, Polygon, box
-from slow_pages import slow_pages_down
+from slow_pages import WAIT_MS, prepare_pages
 from sqlalchemy import text
 
 from detection.imagery.pixel_grid import PixelGrid
@@ -26,9 +27,9 @@ from pipeline.store.counties import bind_county
 from pipeline.store.database import Database
 
 PAGE = Path(__file__).parents[2] / "pipeline" / "review" / "page" / "built" / "panel.js"
-CHROMIUM = shutil.which("chromium")
+# Without the windows and the toolbars of a browser, Chromium takes a fifth of the time for a page.
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 COUNTY = "here"
-WAIT_MS = 30_000
 SHOWN = """() => ({
     status: document.querySelector("#status")?.innerText,
     waiting: document.querySelector("#waiting")?.innerText,
@@ -36,6 +37,16 @@ SHOWN = """() => ({
     focus: document.activeElement?.outerHTML.slice(0, 200),
     address: location.href,
 })"""
+# A move to another property, leases and decisions have their answers, and all of them are shown.
+SETTLED = """async () => {
+    const { lotlinePanel: panel } = window;
+    const { outbox } = panel.decisions;
+    const ofNow = () => [panel.decisions.takingBack, panel.moving, panel.queues.leasing];
+    let turns;
+    do await Promise.all((turns = ofNow()));
+    while (ofNow().some((each, at) => each !== turns[at]));
+    while (outbox.isSending || panel.audit.isBusy) await new Promise((go) => setTimeout(go, 20));
+}"""
 # Both in one task: no frame comes between.
 KEY_AFTER_CLOSING = """key => {
     document.querySelector("dialog[open]").close();
@@ -69,11 +80,18 @@ class Reviewer:
         ]
 
     def wait_for_reviews(self, count: int) -> None:
-        for _ in range(600):
-            if len(self.reviews()) >= count:
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"{self.reviews()}: {self.page.inner_text('#status')}")
+        found = self.wait_for_rows(
+            "SELECT action, reviewer FROM lotline.review ORDER BY id",
+            lambda rows: len(rows) >= count,
+        )
+        assert len(found) >= count, f"{found}: {self.page.inner_text('#status')}"
+
+    def wait_for_rows(self, query: str, are_there: Callable[[list[Any]], bool]) -> list[Any]:
+        """The rows of a query once they are as awaited, or those of the last look."""
+        end = time.monotonic() + WAIT_MS / 1000
+        while not are_there(found := self.rows(query)) and time.monotonic() < end:
+            self.page.wait_for_timeout(50)  # not a sleep: routes of the test are served meanwhile
+        return found
 
     def title(self) -> str:
         return str(self.page.inner_text("#title"))
@@ -89,6 +107,10 @@ class Reviewer:
         """Wait for an expression in JavaScript to be true."""
         with self._explained(condition):
             self.page.wait_for_function(f"() => {condition}", timeout=WAIT_MS)
+
+    def settle(self) -> None:
+        """Wait until the page shows what was asked for; what somebody else does comes later."""
+        self.page.evaluate(SETTLED)
 
     def wait_for_status(self, words: str) -> None:
         with self._explained(f"the status {words!r}"):
@@ -110,13 +132,24 @@ class Reviewer:
             raise AssertionError(f"never came: {awaited}; the page shows {shown}") from error
 
     def click(self, corners: list[tuple[float, float]], *, closes: bool) -> None:
-        """Click the corners, in fractions of the map; a line ends with a double click."""
-        page = self.page
-        at = page.query_selector("#map").bounding_box()
-        for x, y in [*corners, *(corners[:1] if closes else corners[-1:])]:
-            page.mouse.click(at["x"] + at["width"] * x, at["y"] + at["height"] * y)
-            if closes or (x, y) != corners[-1]:
-                page.wait_for_timeout(300)  # two clicks at once would be a double click
+        """Draw a shape by clicks on its corners, in fractions of the map.
+
+        The last click is on the first corner, which closes an outline, or once more on the last
+        one, which ends a line.
+        """
+        at = self.page.query_selector("#map").bounding_box()
+        self.click_at(
+            [(at["x"] + at["width"] * x, at["y"] + at["height"] * y) for x, y in corners],
+            closes=closes,
+        )
+
+    def click_at(self, corners: list[tuple[float, float]], *, closes: bool) -> None:
+        """As `click`, with places of the page in pixels."""
+        for number, corner in enumerate(corners, 1):
+            self.page.mouse.click(*corner)
+            self.wait_until(f"window.lotlinePanel.map.input.sketch?.points.length == {number}")
+        self.page.mouse.click(*corners[0 if closes else -1])
+        self.wait_until("!window.lotlinePanel.map.input.isDrawing()")
 
 
 def ground(left: float, top: float, width: float, height: float) -> MultiPolygon:
@@ -154,7 +187,7 @@ def browser() -> Iterator[Any]:
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
              "--disable-component-update"]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch, playwright.sync_playwright() as play:
-        slow_pages_down(patch)
+        prepare_pages(patch)
         opened = play.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield opened
         opened.close()
@@ -180,6 +213,7 @@ def reviewer(database: Database, tmp_path: Path, browser: Any) -> Iterator[Revie
         page.goto(f"{address}/#property={lots[0]}")
         found = Reviewer(page, database, address, lots)
         found.wait_for("#objects li")
+        found.settle()
         yield found
         context.close()
         assert faults == []

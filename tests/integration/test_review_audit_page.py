@@ -78,7 +78,6 @@ def test_the_audit_shows_its_item_and_not_only_the_lot(reviewer: Reviewer) -> No
             whole = page.evaluate(SHARE)
             break
         page.keyboard.press("w")
-        page.wait_for_timeout(200)
     assert shares["toy"] > 2 * whole, "larger than where the whole lot is shown"
     assert all(0.05 < each <= 1 for each in shares.values()), "all of the item is on the map"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapely
 from lots import make_detection, make_result, start_run, write_lot
-from map_places import place_of, place_of_vertex
+from map_places import place_of, place_of_vertex, wait_until_drawn
 from PIL import Image
 from rasters import LEFT, TOP, boundary
 from reviewers import COUNTY, PAGE, Reviewer, ground, many_vertices
@@ -137,6 +137,7 @@ def test_the_map_is_zoomed_and_moved_by_keys(reviewer: Reviewer) -> None:
     page = reviewer.page
     view = "window.lotlinePanel.map.map.getView()"
     first = page.evaluate(f"{view}.getZoom()")
+    middle = page.evaluate(f"{view}.getCenter()")
     page.keyboard.press("+")
     reviewer.wait_until(f"{view}.getZoom() > {first}")
     page.focus("#map")
@@ -144,7 +145,8 @@ def test_the_map_is_zoomed_and_moved_by_keys(reviewer: Reviewer) -> None:
     page.keyboard.press("ArrowRight")
     reviewer.wait_until(f"{view}.getCenter()[0] > {centre[0]}")
     page.keyboard.press("0")
-    reviewer.wait_until(f"Math.abs({view}.getZoom() - {first}) < 1e-6")
+    reviewer.wait_until(f"Math.abs({view}.getZoom() - {first}) < 1e-6 && !{view}.getAnimating()")
+    assert page.evaluate(f"{view}.getCenter()") == pytest.approx(middle), "and rolls on no further"
     _edit(reviewer)
     page.keyboard.press("v")
     centre = page.evaluate(f"{view}.getCenter()")
@@ -191,7 +193,7 @@ def test_a_circle_is_not_taken_for_a_lot(reviewer: Reviewer) -> None:
     page.reload()
     reviewer.wait_until("document.querySelector('.legend li')?.innerText.includes('not a lot')")
     assert "imagery of" in page.inner_text(".imagery-date")
-    page.wait_for_timeout(500)
+    wait_until_drawn(page)
     picture = np.asarray(Image.open(io.BytesIO(page.locator("#map").screenshot())).convert("RGB"))
     is_orange = (picture == (255, 176, 0)).all(axis=2)
     rows, columns = np.nonzero(is_orange)
@@ -227,9 +229,7 @@ def test_corners_that_are_drawn_outlive_a_reload(reviewer: Reviewer) -> None:
     at = page.query_selector("#map").bounding_box()
     for x, y in ((400, 450), (500, 450), (500, 520)):
         page.mouse.click(at["x"] + x, at["y"] + y)
-        page.wait_for_timeout(300)  # two clicks at once would be a double click
     reviewer.wait_for_status("3 points")
-    page.wait_for_timeout(300)
     page.reload()
     page.click("#notices button:has-text('Go on with it')")
     reviewer.wait_for("[data-command=save]:not([hidden])")

@@ -286,7 +286,7 @@ class _Page:
             "JOIN lotline.detection d ON d.id = r.detection_fk WHERE r.action = 'add' "
             "ORDER BY r.id DESC LIMIT 1"
         )
-        for _ in range(400):
+        for _ in range(1200):
             with self.clicker.database.engine.connect() as conn:
                 if (row := conn.execute(query).one_or_none()) is not None:
                     return row

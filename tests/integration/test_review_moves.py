@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lots import make_detection, make_result, start_run, write_lot
 from rasters import LEFT, TOP, boundary
 from reviewers import COUNTY, PAGE_TEST, Reviewer, ground
@@ -54,7 +56,6 @@ def test_a_decision_goes_on_to_the_next_object_then_to_the_first(reviewer: Revie
 
 
 def test_a_filter_selects_what_it_asks_for(reviewer: Reviewer) -> None:
-    page = reviewer.page
     _choose(reviewer, "label", "tree")
     _wait_for_selected(reviewer, "tree")
     with reviewer.database.engine.begin() as conn:
@@ -65,7 +66,7 @@ def test_a_filter_selects_what_it_asks_for(reviewer: Reviewer) -> None:
     _wait_for_selected(reviewer, "tree")
     [run] = reviewer.rows("SELECT run_fk FROM lotline.detection WHERE label = 'tree'")
     _choose(reviewer, "run", str(run.run_fk))
-    page.wait_for_timeout(300)
+    reviewer.settle()
     _wait_for_selected(reviewer, "tree")
 
 
@@ -77,10 +78,9 @@ def test_a_filter_that_nothing_matches_shows_no_property(reviewer: Reviewer) -> 
     assert reviewer.objects() == []
     assert page.inner_text("#areas tbody") == ""
     assert "property=" not in page.url
-    for _ in range(600):
-        if not (leases := reviewer.rows("SELECT reviewer FROM lotline.review_lease")):
-            break
-        page.wait_for_timeout(50)
+    leases = reviewer.wait_for_rows(
+        "SELECT reviewer FROM lotline.review_lease", lambda rows: not rows
+    )
     assert leases == [], "nobody waits for what is not shown"
     _choose(reviewer, "state", "")
     reviewer.wait_for("#objects li")
@@ -94,7 +94,7 @@ def test_the_filter_and_the_queue_outlive_a_reload(reviewer: Reviewer) -> None:
     [run] = reviewer.rows("SELECT id FROM lotline.run")
     _choose(reviewer, "run", str(run.id))
     _choose(reviewer, "queue", "teaching")
-    reviewer.wait_for_status("")
+    reviewer.settle()
     page.reload()
     reviewer.wait_for("#objects li")
     chosen = [_chosen(reviewer, name) for name in ("queue", "county", "label", "source", "run")]
@@ -128,3 +128,44 @@ def test_a_changed_address_opens_that_property(reviewer: Reviewer) -> None:
     reviewer.wait_for_status("999999")
     assert reviewer.title() == first
     reviewer.wait_until(f"location.hash == '#property={reviewer.lots[0]}'")
+
+
+def test_a_read_from_before_a_decision_does_not_hide_it(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    late: list[Any] = []
+
+    def answer_late(route: Any) -> None:
+        if late:
+            route.continue_()
+        else:
+            late.append((route, route.fetch()))
+
+    page.route("**/v1/review/properties/*", answer_late)
+    page.evaluate("() => { window.reading = lotlinePanel.reload(); }")
+    while not late:
+        page.wait_for_timeout(20)
+    page.keyboard.press("a")
+    reviewer.wait_for("#objects li.accepted")
+    [(route, answer)] = late
+    route.fulfill(response=answer)
+    page.evaluate("() => window.reading")
+    assert page.query_selector("#objects li.accepted") is not None
+
+
+def test_a_lease_that_comes_late_is_released(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    late: list[Any] = []
+
+    def hold(route: Any) -> None:
+        late.append(route)
+
+    page.route("**/v1/review/leases", hold)
+    page.evaluate(f"location.hash = 'property={reviewer.lots[1]}'")
+    while not late:
+        page.wait_for_timeout(20)
+    _choose(reviewer, "state", "rejected")
+    page.wait_for_timeout(300)  # for a page that releases nothing, as it has no lease yet
+    late[0].continue_()
+    reviewer.wait_until("document.querySelector('#title').innerText == 'No property'")
+    reviewer.settle()
+    assert reviewer.rows("SELECT reviewer FROM lotline.review_lease") == []

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from lots import read_detections
-from reviewers import COUNTY, PAGE, PAGE_TEST, WAIT_MS, Reviewer, ground
+from reviewers import COUNTY, PAGE, PAGE_TEST, Reviewer, ground
+from slow_pages import WAIT_MS
 from sqlalchemy import text
 
 from pipeline.store.reviews import tokens, verdicts
@@ -23,16 +24,15 @@ def _choose(page: Any, queue: str) -> None:
 
 
 def _wait_for_text(page: Any, selector: str, words: str) -> None:
-    for _ in range(600):
-        if words in (shown := page.inner_text(selector)):
-            return
+    end = time.monotonic() + WAIT_MS / 1000
+    while words not in (shown := page.inner_text(selector)) and time.monotonic() < end:
         page.wait_for_timeout(50)
-    raise AssertionError(f"{words!r} is not in {shown!r}; status: {page.inner_text('#status')!r}")
+    assert words in shown, f"status: {page.inner_text('#status')!r}"
 
 
 def _wait_for_next(page: Any) -> None:
     """Wait for the next item of the audit; keys are about the one before until then."""
-    page.wait_for_function("() => !lotlinePanel.audit.isBusy", timeout=WAIT_MS)
+    page.wait_for_function("() => !lotlinePanel.audit.isBusy")
 
 
 def _leave(page: Any) -> None:
@@ -41,18 +41,20 @@ def _leave(page: Any) -> None:
     `goto` would change the process too, and Chromium waits half a second for what is left to do in
     the old one: on a loaded machine the lease would stay. So would one that is still asked for.
     """
-    page.wait_for_function("() => lotlinePanel.queues.lease !== null", timeout=WAIT_MS)
+    page.wait_for_function("() => lotlinePanel.queues.lease !== null")
     page.evaluate("() => { location.href = 'about:blank'; }")
     page.wait_for_url("about:blank")
 
 
 def _wait_for_leases(reviewer: Reviewer, holders: list[str]) -> None:
-    for _ in range(600):
-        rows = reviewer.rows("SELECT reviewer FROM lotline.review_lease")
-        if [row.reviewer for row in rows] == holders:
-            return
-        time.sleep(0.05)
-    raise AssertionError(rows)
+    def holders_of(rows: list[Any]) -> list[str]:
+        return [row.reviewer for row in rows]
+
+    query = "SELECT reviewer FROM lotline.review_lease ORDER BY reviewer"
+    assert (
+        holders_of(reviewer.wait_for_rows(query, lambda rows: holders_of(rows) == holders))
+        == holders
+    )
 
 
 def _start_audit(reviewer: Reviewer, second_fraction: float = 0.0) -> None:
@@ -60,17 +62,11 @@ def _start_audit(reviewer: Reviewer, second_fraction: float = 0.0) -> None:
         start_sample(conn, COUNTY, "carl", second_fraction=second_fraction, seed=3)
 
 
-def _answers(reviewer: Reviewer) -> list[tuple[str, str]]:
-    query = "SELECT reviewer, verdict FROM lotline.audit_answer ORDER BY id"
-    return [tuple(row) for row in reviewer.rows(query)]
-
-
 def _wait_for_answers(reviewer: Reviewer, count: int) -> list[tuple[str, str]]:
-    for _ in range(600):
-        if len(found := _answers(reviewer)) >= count:
-            return found
-        reviewer.page.wait_for_timeout(50)
-    raise AssertionError((found, reviewer.page.inner_text("#status")))
+    query = "SELECT reviewer, verdict FROM lotline.audit_answer ORDER BY id"
+    found = reviewer.wait_for_rows(query, lambda rows: len(rows) >= count)
+    assert len(found) >= count, reviewer.page.inner_text("#status")
+    return [tuple(row) for row in found]
 
 
 @contextmanager
@@ -86,7 +82,7 @@ def _signed_in(
     page.wait_for_selector("dialog[open] input")
     page.keyboard.type(token)
     page.keyboard.press("Enter")
-    page.wait_for_function("() => window.lotlinePanel?.queues", timeout=WAIT_MS)
+    page.wait_for_function("() => window.lotlinePanel?.queues")
     yield page
     context.close()
 
@@ -127,6 +123,7 @@ def test_others_see_who_has_a_property_open(reviewer: Reviewer) -> None:
         assert "warning" in (other.get_attribute("#lease", "class") or "")
         # The list gives him the other property, which is then his.
         other.keyboard.press("w")
+        _wait_for_text(other, "#title", "p1")
         _wait_for_text(other, "#lease", "Yours until")
         rows = reviewer.rows("SELECT reviewer, property_fk FROM lotline.review_lease")
         assert {tuple(row) for row in rows} == {
@@ -141,7 +138,7 @@ def test_others_see_who_has_a_property_open(reviewer: Reviewer) -> None:
 def test_viewers_look_at_the_list_and_lease_nothing(reviewer: Reviewer) -> None:
     _wait_for_text(reviewer.page, "#lease", "Yours until")
     with _signed_in(reviewer, "Vic", f"/#property={reviewer.lots[0]}", "viewer") as other:
-        other.wait_for_selector("#objects li[role=option]", timeout=WAIT_MS)
+        other.wait_for_selector("#objects li[role=option]")
         assert other.is_disabled("#filter select[name=queue]")
         before = other.inner_text("#title")
         other.keyboard.press("w")
@@ -166,11 +163,8 @@ def test_work_renews_a_lease_and_idling_does_not(reviewer: Reviewer) -> None:
     page.wait_for_timeout(300)
     assert reviewer.rows(query) == [before]
     page.keyboard.press("c")
-    for _ in range(600):
-        if reviewer.rows(query) != [before]:
-            break
-        page.wait_for_timeout(50)
-    assert reviewer.rows(query)[0].leased_until > before.leased_until
+    [renewed] = reviewer.wait_for_rows(query, lambda rows: rows != [before])
+    assert renewed.leased_until > before.leased_until
 
 
 def test_the_audit_by_keyboard_alone(reviewer: Reviewer) -> None:

@@ -20,6 +20,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 # Fewer than what a window shows: all of them are seen at once.
 LAWNS = [(3.0 + 0.2 * i, 0.5 + 0.02 * i) for i in range(10)]
 
+STATES = "SELECT id, state FROM lotline.detection WHERE label NOT IN ('tree', 'pool')"
+# Whether each tile of which enough is above the bar of buttons has been looked at.
+ALL_ARE_SEEN = """(() => {
+    const end = document.querySelector('#bar').getBoundingClientRect().top;
+    return [...document.querySelectorAll('.tile:not(.seen)')].every((tile) => {
+        const own = tile.getBoundingClientRect();
+        return (Math.min(own.bottom, end) - Math.max(own.top, 0)) / own.height < 0.6;
+    });
+})()"""
+
 
 class SheetReviewer(Reviewer):
     """A reviewer's browser on a contact sheet of ten lawns."""
@@ -33,18 +43,15 @@ class SheetReviewer(Reviewer):
         self.wait_until(f"document.querySelectorAll('.tile{kind}').length == {count}")
 
     def states(self) -> dict[int, str]:
-        rows = self.rows(
-            "SELECT id, state FROM lotline.detection WHERE label NOT IN ('tree', 'pool')"
-        )
-        return {row.id: row.state for row in rows}
+        return {row.id: row.state for row in self.rows(STATES)}
 
     def wait_for_states(self, **counts: int) -> None:
-        for _ in range(600):
-            states = list(self.states().values())
-            if all(states.count(state) == count for state, count in counts.items()):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError((self.states(), self.page.inner_text("#status")))
+        def found(rows: list[Any]) -> dict[str, int]:
+            states = [row.state for row in rows]
+            return {state: states.count(state) for state in counts}
+
+        rows = self.wait_for_rows(STATES, lambda rows: found(rows) == counts)
+        assert found(rows) == counts, self.page.inner_text("#status")
 
 
 @pytest.fixture
@@ -154,7 +161,7 @@ def test_one_decision_is_undone_and_then_the_whole_sheet(sheet: SheetReviewer) -
     sheet.wait_for_tiles(".proposed", 1)
     page.keyboard.press("Shift+Z")
     sheet.wait_for_states(proposed=10)
-    sheet.wait_for_tiles(".saved", 0)
+    sheet.wait_for_tiles(".proposed", 10)  # also the last one, whose answer is still on its way
     assert sheet.tiles(".odd") == [ids[4]], "what was marked stays marked"
     undone = [action for action, _ in sheet.reviews()].count("undo")
     assert undone == 10
@@ -285,8 +292,8 @@ def test_what_is_below_the_window_is_not_accepted_unless_scrolled_to(sheet: Shee
     page.set_viewport_size({"width": 390, "height": 600})
     page.reload()
     sheet.wait_for(".tile.seen")
-    page.wait_for_function("() => document.querySelectorAll('.tile.shown').length == 10")
-    page.wait_for_timeout(600)
+    sheet.wait_for_tiles(".shown", 10)
+    sheet.wait_until(ALL_ARE_SEEN)
     seen = sheet.tiles(".seen")
     assert 0 < len(seen) < len(LAWNS)
     hidden = """() => [...document.querySelectorAll('.tile.seen')].filter((tile) => {
@@ -341,6 +348,25 @@ def test_an_accepted_sheet_rejects_only_the_odd_and_a_rejected_one_restores_them
     page.click(f"#tile-{ids[0]}")
     page.keyboard.press("a")
     sheet.wait_for_states(proposed=1, accepted=9)
+
+
+def test_a_choice_while_a_sheet_is_on_its_way_is_not_lost(sheet: SheetReviewer) -> None:
+    page = sheet.page
+    late: list[Any] = []
+
+    def hold_the_first(route: Any) -> None:
+        if late:
+            route.continue_()
+        else:
+            late.append(route)
+
+    page.route("**/v1/review/sheet?*", hold_the_first)
+    page.select_option("#filter select[name=sort]", index=1)
+    while not late:
+        page.wait_for_timeout(20)
+    page.select_option("#filter select[name=label]", "tree")
+    late[0].continue_()
+    sheet.wait_for_tiles("", 1)
 
 
 def test_a_viewer_marks_and_decides_nothing(sheet: SheetReviewer) -> None:

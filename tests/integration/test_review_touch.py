@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from map_places import place_of_vertex
+from map_places import place_of_vertex, wait_until_still
 from reviewers import Reviewer
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -35,7 +35,6 @@ class Touched:
 
     def tap(self, at: tuple[float, float]) -> None:
         self.page.touchscreen.tap(*at)
-        self.page.wait_for_timeout(350)  # two taps at once would be a double tap
 
     def fingers(self, kind: str, *at: tuple[float, float]) -> None:
         points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(at)]
@@ -46,7 +45,7 @@ class Touched:
         for step in range(1, 6):
             self.fingers("touchMove", (start[0] + by[0] * step / 5, start[1] + by[1] * step / 5))
         self.fingers("touchEnd")
-        self.page.wait_for_timeout(400)  # the map rolls on for a moment
+        wait_until_still(self.page)
 
     def changes(self) -> int:
         return int(self.page.evaluate("window.lotlinePanel.map.drafting.done.length")) - 1
@@ -65,6 +64,7 @@ def touched(reviewer: Reviewer) -> Iterator[Touched]:
     page.goto(f"{reviewer.address}/#property={reviewer.lots[0]}")
     page.wait_for_selector("#objects li")
     on_phone = Reviewer(page, reviewer.database, reviewer.address, reviewer.lots)
+    on_phone.settle()
     yield Touched(on_phone, context.new_cdp_session(page))
     context.close()
 
@@ -117,7 +117,7 @@ def test_pinching_edits_nothing(touched: Touched) -> None:
         spread = 12 * step
         touched.fingers("touchMove", (x + 6 + spread, y), (x - 60 - spread, y + 60))
     touched.fingers("touchEnd")
-    touched.page.wait_for_timeout(600)
+    wait_until_still(touched.page)
     after = touched.page.evaluate("window.lotlinePanel.map.map.getView().getZoom()")
     assert touched.changes() == 0
     assert after > before

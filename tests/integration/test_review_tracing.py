@@ -116,10 +116,8 @@ def test_a_digit_waits_for_the_labels_of_the_county(reviewer: Reviewer) -> None:
     reviewer.wait_for("dialog[open]")
     page.keyboard.press(str(number))
     assert reviewer.reviews() == []
-    for _ in range(600):
-        if held:
-            break
-        page.wait_for_timeout(50)
+    while not held:
+        page.wait_for_timeout(20)
     held[0].continue_()
     reviewer.wait_for_reviews(1)
     assert reviewer.rows("SELECT 1 FROM lotline.detection WHERE label = 'roof'")
@@ -346,9 +344,7 @@ def test_another_object_is_cut_out(reviewer: Reviewer, way: str) -> None:
     page.keyboard.press("9")
     reviewer.wait_for_status("draw the outline anew")
     around = [place_of(page, *each) for each in ground(26, 1, 16, 14).geoms[0].exterior.coords[:4]]
-    for x, y in [*around, around[0]]:
-        page.mouse.click(x, y)
-        page.wait_for_timeout(300)  # two clicks at once would be a double click
+    reviewer.click_at(around, closes=True)
     reviewer.wait_until(f"{CORNERS} == 5")
     page.keyboard.press("k")
     reviewer.wait_for_status("click the object to cut out")
@@ -390,3 +386,15 @@ def test_no_button_moves_under_the_mouse_after_the_first_decision(reviewer: Revi
     assert page.is_visible("[data-command=undo]")
     assert page.is_visible("#rejected-toggle")
     assert page.evaluate(places) == before
+
+
+def test_the_map_stays_where_it_is_when_a_hint_comes(reviewer: Reviewer) -> None:
+    page = reviewer.page
+    place_of_map = (
+        "(() => { const { y, height } = document.querySelector('#map').getBoundingClientRect();"
+        " return [y, height]; })()"
+    )
+    before = page.evaluate(place_of_map)
+    page.keyboard.press("e")
+    reviewer.wait_for_status("1 to 4 change the outline by a shape")
+    assert page.evaluate(place_of_map) == before

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from servers.slow_answers import delay_answers
 
 from pipeline.review.app import create_app
 from pipeline.review.panel_context import PanelContext
@@ -19,7 +20,9 @@ from pipeline.store.database import Database
 def panel(database: Database, home: Path, registry: Path | None = None) -> Iterator[str]:
     """Serve the panel; yields its address, without a slash at the end."""
     context = PanelContext(database.engine, registry, home, "ann", b"a secret of the test")
-    config = uvicorn.Config(create_app(context), port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(
+        delay_answers(create_app(context)), port=0, log_config=None, access_log=False
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -5,7 +5,7 @@
 
 import { call } from "./api.js";
 import { ask, element } from "./dialogs.js";
-import { say } from "./status.js";
+import { messageOf, say } from "./status.js";
 
 /** @typedef {import("./panel.js").Panel} Panel */
 /** @typedef {import("./panel.js").Actions} Actions */
@@ -147,7 +147,8 @@ export class Audit {
     );
     this.tell(item);
     say(this.outcome);
-    await this.panel.queues.opened(item.property_key);
+    // Keys need not wait for the lease.
+    void this.panel.queues.opened(item.property_key).catch((error) => say(messageOf(error)));
   }
 
   /** Leave the audit. */

@@ -62,7 +62,7 @@ export class Conflicts {
     const again = { title: "Try again", run: closing(() => panel.decisions.tryAgain(item)) };
     notify(name, [`Not saved: ${item.what}: ${problem.message}.${kept}`], [
       ...(problem.status >= 500 ? [again] : []),
-      ...(isElsewhere ? [{ title: "Go there", run: closing(() => panel.open(item.property)) }] : []),
+      ...(isElsewhere ? [{ title: "Go there", run: closing(() => panel.inTurn(() => panel.open(item.property))) }] : []),
       ...(drawn && !isElsewhere ? [{ title: "Go on with it", run: closing(goOn) }] : []),
       { title: "Dismiss", run: () => dismiss(name) },
     ]);

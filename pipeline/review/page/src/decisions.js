@@ -32,6 +32,7 @@ export class Decisions {
     this.outbox = new Outbox(reviewer, {
       saved: (item, answer) => this.saved(item, answer),
       refused: (item, problem) => {
+        this.answers += 1;
         if (isAboutLabel(problem)) this.labels.refused();
         panel.conflicts.show(item, problem);
       },
@@ -43,6 +44,8 @@ export class Decisions {
       },
     });
     this.stack = this.outbox.stack;
+    /** How many decisions the server has answered since the page was opened. */
+    this.answers = 0;
     /** @type {Promise<void>} the undo or redo that is under way */
     this.takingBack = Promise.resolve();
     this.outbox.kept.onOtherTab(() => void panel.reload());
@@ -272,7 +275,7 @@ export class Decisions {
 
   /** Show the property of a decision, and its object. @param {Entry} entry */
   async goTo(entry) {
-    if (entry.property !== this.panel.property?.key) await this.panel.open(entry.property);
+    if (entry.property !== this.panel.property?.key) await this.panel.inTurn(() => this.panel.open(entry.property));
     const { property } = this.panel;
     const object = property?.detections.find((each) => each.id === entry.detection);
     if (object) this.panel.select(object.id);
@@ -280,6 +283,7 @@ export class Decisions {
 
   /** @param {Item} item @param {any} answer */
   saved(item, answer) {
+    this.answers += 1;
     if (item.kind === "audit") return this.panel.audit.saved(item, answer);
     const isTakenBack = item.kind === "undo" || item.kind === "redo";
     if (!isTakenBack) say(`saved: ${item.what}`);

@@ -21,8 +21,14 @@ export class Framing {
   /** Show the whole property. */
   fit() {
     const extent = this.layers.boundary.getSource()?.getExtent();
-    if (extent && !isEmpty(extent))
-      this.map.getView().fit(extent, { padding: PADDING_PX, maxZoom: FIT_MAX_ZOOM, duration: 0 });
+    if (extent && !isEmpty(extent)) this.restingView().fit(extent, { padding: PADDING_PX, maxZoom: FIT_MAX_ZOOM, duration: 0 });
+  }
+
+  /** The view, which moves no further: a move by an arrow key takes a moment, and would go on after another one. */
+  restingView() {
+    const view = this.map.getView();
+    if (view.getAnimating()) view.cancelAnimations();
+    return view;
   }
 
   /** Show an object with some of what is around it, or the whole property if it is most of that. @param {number} id */
@@ -32,7 +38,7 @@ export class Framing {
     if (!extent) return;
     const around = buffer(extent, Math.max(CONTEXT_SHARE * sizeOf(extent), LEAST_CONTEXT_M));
     if (whole && !isEmpty(whole) && sizeOf(around) >= sizeOf(whole)) return this.fit();
-    this.map.getView().fit(around, { maxZoom: MAX_ZOOM, duration: 0 });
+    this.restingView().fit(around, { maxZoom: MAX_ZOOM, duration: 0 });
   }
 
   /** Show an object if it is too small on the screen for its vertices to be seen. @param {number} id */
@@ -51,7 +57,7 @@ export class Framing {
     const seen = view.calculateExtent(size);
     if (containsExtent(seen, extent)) return;
     const isSmaller = getWidth(extent) < getWidth(seen) && getHeight(extent) < getHeight(seen);
-    if (isSmaller) view.setCenter(getCenter(extent));
+    if (isSmaller) this.restingView().setCenter(getCenter(extent));
     else this.fitObject(id);
   }
 }

@@ -85,7 +85,7 @@ export class Panel {
     this.workList.restore(); // the run, which its county offers
     this.queues.begin();
     await this.decisions.outbox.send();
-    if (!(await this.openNamed())) await this.next(0);
+    await this.inTurn(async () => (await this.openNamed()) || this.next(0));
   }
 
   /** Open what the address names; whether it names something. */
@@ -185,7 +185,7 @@ export class Panel {
     if (key < 0) return this.audit.open(-key); // an item of the audit
     this.conflicts.leave();
     this.editing.stop();
-    const property = await call("GET", `/v1/review/properties/${key}`);
+    const property = await this.read(key);
     this.audit.close();
     this.queues.explain("");
     this.show(property, true);
@@ -201,10 +201,24 @@ export class Panel {
     const key = this.property?.key;
     if (key === undefined || this.audit.isOpen()) return;
     try {
-      const property = await call("GET", `/v1/review/properties/${key}`);
+      const property = await this.read(key);
       if (this.property?.key === key) this.show(property, false);
     } catch (error) {
       say(messageOf(error));
+    }
+  }
+
+  /**
+   * A property as it is stored. What was read before a decision was answered would show it as undecided, so it
+   * is read again.
+   *
+   * @param {number} key @returns {Promise<Property>}
+   */
+  async read(key) {
+    for (;;) {
+      const { answers } = this.decisions;
+      const property = await call("GET", `/v1/review/properties/${key}`);
+      if (this.decisions.answers === answers) return property;
     }
   }
 

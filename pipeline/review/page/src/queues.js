@@ -30,8 +30,12 @@ export class Queues {
     this.reviewer = reviewer;
     /** The holder of the leases: this page, until it is closed or loaded again. */
     this.holder = randomKey();
-    /** @type {Lease | null} */
+    /** @type {Lease | null} that of the property at hand, once it is known */
     this.lease = null;
+    /** @type {number | null} the property that the server has leased to this page */
+    this.held = null;
+    /** @type {Promise<unknown>} what is asked of the server about leases */
+    this.leasing = Promise.resolve();
     this.renewedAt = 0;
     /** @type {number[]} what has come from the teaching or the audit queue already */
     this.skipped = [];
@@ -109,29 +113,45 @@ export class Queues {
     const queue = this.queue();
     const { run, ...filter } = this.panel.workList.filter();
     const wanted = Object.fromEntries(Object.entries(filter).filter(([, value]) => value));
-    const found = await call("POST", `/v1/review/queues/${queue}/next`, {
+    const body = {
       ...wanted,
       ...(run ? { run: Number(run) } : {}),
       holder: this.holder,
       ...(queue === "list" ? { after } : { skip: this.skipped.slice(-MOST_SKIPPED) }),
-    });
+    };
+    const found = await this.oneByOne(() => call("POST", `/v1/review/queues/${queue}/next`, body));
     if (found.key !== null) {
       this.skipped.push(queue === "audit" ? found.item_id : found.key);
+      this.held = found.key; // the server has released the others
       this.show(found.lease);
       this.renewedAt = Date.now();
     }
     return found;
   }
 
+  /**
+   * One question about leases after the other: a lease that is answered after its release would stay, and keep
+   * others off the property.
+   *
+   * @template T @param {() => Promise<T>} ask @returns {Promise<T>}
+   */
+  oneByOne(ask) {
+    const turn = this.leasing.then(ask);
+    this.leasing = turn.catch(() => {});
+    return turn;
+  }
+
   /** A property is opened: take its lease, or learn who has it. @param {number} key */
   async opened(key) {
     if (this.lease?.property_key === key && this.lease.is_mine) return;
-    const before = this.lease;
     this.show(null);
     if (!this.panel.canReview) return;
-    await this.take(key);
-    if (before?.is_mine && before.property_key !== key)
-      await call("DELETE", `/v1/review/leases/${before.property_key}?holder=${this.holder}`);
+    await this.oneByOne(async () => {
+      if (this.panel.leaseKey() !== key) return; // the reviewer has gone on
+      const before = this.held;
+      await this.take(key);
+      if (before !== null && before !== key) await this.end(before);
+    });
   }
 
   /** @param {number} key */
@@ -139,18 +159,29 @@ export class Queues {
     this.renewedAt = Date.now();
     const body = { property_key: key, holder: this.holder, queue: this.queue() };
     const lease = await call("POST", "/v1/review/leases", body);
+    if (lease.is_mine) this.held = key;
     if (this.panel.leaseKey() === key) this.show(lease);
   }
 
+  /** @param {number} key */
+  async end(key) {
+    if (this.held === key) this.held = null;
+    await call("DELETE", `/v1/review/leases/${key}?holder=${this.holder}`);
+  }
+
   renewIfOld() {
-    if (Date.now() - this.renewedAt >= RENEW_MS) void this.renew();
+    if (Date.now() - this.renewedAt < RENEW_MS) return;
+    this.renewedAt = Date.now();
+    void this.renew();
   }
 
   async renew() {
-    const key = this.panel.leaseKey();
-    if (key === null || !this.panel.canReview) return;
+    if (!this.panel.canReview) return;
     try {
-      await this.take(key);
+      await this.oneByOne(async () => {
+        const key = this.panel.leaseKey();
+        if (key !== null) await this.take(key);
+      });
     } catch {
       // the server is away: decisions say so
     }
@@ -158,15 +189,15 @@ export class Queues {
 
   /** The reviewer has no property open any more. */
   async release() {
-    const { lease } = this;
     this.show(null);
-    if (lease?.is_mine) await call("DELETE", `/v1/review/leases/${lease.property_key}?holder=${this.holder}`);
+    await this.oneByOne(async () => {
+      if (this.held !== null) await this.end(this.held);
+    });
   }
 
   /** Others need not wait until the lease ends. */
   leave() {
-    if (this.lease?.is_mine)
-      callOnLeaving("DELETE", `/v1/review/leases/${this.lease.property_key}?holder=${this.holder}`);
+    if (this.held !== null) callOnLeaving("DELETE", `/v1/review/leases/${this.held}?holder=${this.holder}`);
   }
 
   /** @param {Lease | null} lease */

@@ -19,6 +19,8 @@ export class Dashboard {
     this.figures = [];
     this.drawnPx = 0;
     this.isPrinting = false;
+    /** How often figures were asked for: an answer to an earlier question is late. */
+    this.asked = 0;
     this.select = /** @type {HTMLSelectElement} */ (element("#filter select"));
     this.select.addEventListener("change", () => void this.load());
     element("#filter").addEventListener("submit", (event) => event.preventDefault());
@@ -41,14 +43,15 @@ export class Dashboard {
 
   async load() {
     const county = this.select.value;
+    const asked = (this.asked += 1);
     history.replaceState(null, "", `#${new URLSearchParams({ county })}`);
     say("loading");
     try {
       /** @type {CountyFigures} */
       const figures = await call("GET", `/v1/review/counties/${encodeURIComponent(county)}/dashboard`);
-      if (county === this.select.value) this.show(figures);
+      if (asked === this.asked) this.show(figures);
     } catch (error) {
-      if (county !== this.select.value) return;
+      if (asked !== this.asked) return;
       // Figures of before would look like those of this county.
       element("#numbers").replaceChildren();
       element("#figures").replaceChildren();

@@ -30,6 +30,8 @@ export class Sheet {
     this.pages = [];
     this.at = -1;
     this.isTurning = false;
+    /** @type {(() => unknown)[]} what is done once a command ends that is under way */
+    this.pending = [];
     /** @type {Record<string, SheetCommand>} */
     this.commands = {
       decide: { key: "a", title: "Decide", run: () => this.decide(), isForReviewers: true },
@@ -44,13 +46,15 @@ export class Sheet {
     addEventListener("keydown", (event) => this.onKey(event));
     element("#help-button").addEventListener("click", () => this.showKeys());
     element("#filter").addEventListener("submit", (event) => event.preventDefault());
-    element("#filter").addEventListener("change", (event) => void this.run(() => this.refilter(event)));
+    element("#filter").addEventListener("change", (event) => this.runNext(() => this.refilter(event)));
   }
 
   async start() {
-    await this.decisions.outbox.send();
-    await this.filter.start();
-    await this.begin();
+    await this.run(async () => {
+      await this.decisions.outbox.send();
+      await this.filter.start();
+      await this.begin();
+    });
   }
 
   /** @param {Event} event */
@@ -168,7 +172,7 @@ export class Sheet {
     const said = count ? `${count} ${count === 1 ? "decision" : "decisions"} taken back` : "no sheet was decided here";
     say(said);
     // They are not on this sheet: it is read again once all are saved.
-    if (before.length) this.decisions.onIdle = () => void this.run(() => this.readAgain(said));
+    if (before.length) this.decisions.onIdle = () => this.runNext(() => this.readAgain(said));
     this.refreshButtons();
   }
 
@@ -232,9 +236,15 @@ export class Sheet {
     event.preventDefault();
   }
 
+  /** Run a command now, or after the one that is under way: a choice in the filter is never dropped. @param {() => unknown} command */
+  runNext(command) {
+    if (this.isTurning) this.pending.push(command);
+    else void this.run(command);
+  }
+
   /** Run a command, one at a time, and say why it failed. @param {() => unknown} command */
   async run(command) {
-    if (this.isTurning) return;
+    if (this.isTurning) return; // it was about the sheet before
     this.isTurning = true;
     try {
       await command();
@@ -243,6 +253,8 @@ export class Sheet {
       say(error.message);
     } finally {
       this.isTurning = false;
+      const next = this.pending.shift();
+      if (next) void this.run(next);
     }
   }
 
