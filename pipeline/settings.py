@@ -218,6 +218,9 @@ class CommandSettings(FileSettings):
     """
 
     again: bool = Field(False, description="Reprocess completed properties.")
+    stale: bool = Field(
+        False, description="Reprocess properties that older weights of the segmenter measured."
+    )
     retry_failed: bool = Field(
         False,
         description="Retry properties without a result: failed, deferred, no_imagery.",

@@ -74,11 +74,11 @@ def can_prompt(name: str) -> bool:
 
     False also where torch is not installed.
     """
-    return _promptable(name) is not None and find_spec("torch") is not None
+    return promptable_name(name) is not None and find_spec("torch") is not None
 
 
-def _promptable(name: str) -> str | None:
-    """The name of the segmenter that is stored with its version, if it can be asked at a click."""
+def promptable_name(name: str) -> str | None:
+    """The name of a stored segmenter ("sam3-tiny-1") without its version, if it takes clicks."""
     built_from, _, version = name.rpartition("-")
     return built_from if built_from in _PROMPTABLE and version.isdecimal() else None
 
@@ -93,7 +93,7 @@ def build_promptable(name: str, weights: str | None = None) -> PromptableSegment
         SegmenterError: it cannot be asked at a click, it is of another version, or its weights
             cannot be loaded.
     """
-    built_from = _promptable(name)
+    built_from = promptable_name(name)
     if built_from is None:
         raise SegmenterError(f"the segmenter {name!r} cannot be asked at a click: draw the outline")
     segmenter = build_segmenter(built_from, weights, for_clicks=True)

@@ -25,6 +25,7 @@ from pipeline.store.queue import loading, missing_labels
 from pipeline.store.queue import states as queue
 from pipeline.store.queue.missing_labels import AskedLabels
 from pipeline.store.queue.selection import Selection
+from pipeline.store.queue.stale import StaleWeights
 from pipeline.store.queue.states import ReprocessScope
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.concurrent import check_running
@@ -51,6 +52,7 @@ class EnqueueResult:
         asked: labels for which finished properties are processed again where they lack them; None
             if the batch reprocesses all, or its labels are not known yet.
         is_beside: other batches are working on these properties.
+        stale: the weights whose measurements are repeated; None if they stay.
     """
 
     selection: Selection
@@ -63,6 +65,7 @@ class EnqueueResult:
     rejected_path: Path | None = None
     asked: AskedLabels | None = None
     is_beside: bool = False
+    stale: StaleWeights | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def enqueue(
     confirm: ConfirmLots,
     asked: AskedLabels | None = None,
     shared: Mapping[str, str] | None = None,
+    stale: StaleWeights | None = None,
 ) -> EnqueueResult:
     """Put the request's properties into the queue.
 
@@ -93,6 +97,7 @@ def enqueue(
         confirm: called with the number of lots before `all_lots` makes them properties.
         asked: the labels that finished properties should have; None leaves them finished.
         shared: settings that running batches on the same properties must have too.
+        stale: the weights whose measurements are to be repeated.
 
     Raises:
         ConcurrentBatchError: a running batch on the same properties has other settings.
@@ -132,7 +137,7 @@ def enqueue(
             return EnqueueResult(
                 selection, 0, path, bad_rows, 0, requested_at, understood, rejected_path
             )
-        waiting = _count_waiting(conn, opened.county, request, selection, asked)
+        waiting = _count_waiting(conn, opened.county, request, selection, asked, stale)
         without_location = 0
         if request.bbox is not None:
             without_location = queue.count_without_location(conn, county, selection)
@@ -153,6 +158,7 @@ def enqueue(
         rejected_path,
         asked,
         is_beside,
+        stale,
     )
 
 
@@ -171,7 +177,9 @@ def labels_to_run(
         return labels
     scope, sha256 = _reprocess_scope(request), registry_sha256(county)
     with database.engine.connect() as conn:
-        if queue.any_waits_for_all_labels(conn, county.key, enqueued.selection, scope, sha256):
+        if queue.any_waits_for_all_labels(
+            conn, county.key, enqueued.selection, scope, sha256, enqueued.stale
+        ):
             return labels
         missing = missing_labels.missing_anywhere(
             conn, county.key, enqueued.selection, enqueued.asked
@@ -203,6 +211,7 @@ def make_pending(
             request.limit,
             enqueued.requested_at,
             shared,
+            enqueued.stale,
         )
         if enqueued.asked is not None:
             missing_labels.reopen(
@@ -222,10 +231,12 @@ def _count_waiting(
     request: BatchRequest,
     selection: Selection,
     asked: AskedLabels | None,
+    stale: StaleWeights | None,
 ) -> int:
     """How many properties the batch will lease, at most its limit."""
     scope = _reprocess_scope(request)
-    waiting = queue.count_waiting(conn, county.key, selection, scope, registry_sha256(county))
+    sha256 = registry_sha256(county)
+    waiting = queue.count_waiting(conn, county.key, selection, scope, sha256, stale)
     if asked is not None:
         waiting += missing_labels.count_missing(conn, county.key, selection, asked)
     return waiting if request.limit is None else min(waiting, request.limit)

@@ -12,12 +12,15 @@ from pipeline.batch.request import BatchRequest, ConfirmLots, NoProgress, Progre
 from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import BuildSegmenter, RunContext
 from pipeline.batch.shared_settings import are_all_known, shared_settings
+from pipeline.batch.stale_work import stale_weights, weights_in_use
+from pipeline.errors import ModelError
 from pipeline.open_county import OpenCounty, open_county
 from pipeline.settings import Settings, load_settings
 from pipeline.store.counties import bind_county
 from pipeline.store.database import Database, open_database
-from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
-from pipeline.store.models.versions import champion
+from pipeline.store.models.champion_holder import ChampionHolder
+from pipeline.store.models.promoted_segmenter import MODEL_CACHE, ChampionBuilder
+from pipeline.store.models.versions import champions
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import queue_status
 
@@ -28,6 +31,7 @@ def run_batch(
     progress: Progress | None = None,
     build: SegmenterFactory = build_segmenter,
     confirm: ConfirmLots = lambda _: None,
+    holder: ChampionHolder | None = None,
 ) -> BatchReport:
     """Run one batch of a county.
 
@@ -40,6 +44,9 @@ def run_batch(
         build: builds the segmenter from the request's name and weights.
         confirm: called with the number of lots before `all_lots` makes them properties; raises
             to cancel.
+        holder: of a process that runs many batches: the segmenter stays loaded between them, and
+            each batch has the champion of its start. Not for weights that are named, nor for Ray,
+            whose workers load it themselves.
 
     Raises:
         ParcelsError, DetectionError, PipelineError: nothing can be done until the cause is fixed.
@@ -60,7 +67,16 @@ def run_batch(
         _bind(database, opened, progress)
         build_named: BuildSegmenter = partial(build, request.segmenter, weights)
         if weights is None and build is build_segmenter:
-            build_named = _champion_or(build_named, database, request.segmenter, settings, progress)
+            if holder is not None and request.engine == "local":
+                build_named = _current_of(holder, request.segmenter)
+            else:
+                build_named = _champion_or(build_named, database, request.segmenter, settings)
+        expected, stale = None, None
+        if request.stale:
+            build_named, expected = weights_in_use(build_named, request)
+            stale = stale_weights(
+                database, opened, request.segmenter, expected, asked or labels, progress
+            )
         context = RunContext(
             request,
             settings,
@@ -68,8 +84,9 @@ def run_batch(
             database,
             opened,
             labels,
-            enqueue(database, opened, request, progress, confirm, asked, shared),
+            enqueue(database, opened, request, progress, confirm, asked, shared, stale),
             build_named,
+            expected,
         )
         enqueued = context.enqueued
         # Beside other batches, only the segmenter shows whether they do what this one asks for.
@@ -93,15 +110,20 @@ def _bind(database: Database, opened: OpenCounty, progress: Progress) -> None:
 
 
 def _champion_or(
-    own: BuildSegmenter, database: Database, segmenter: str, settings: Settings, progress: Progress
+    own: BuildSegmenter, database: Database, segmenter: str, settings: Settings
 ) -> BuildSegmenter:
     """Builds a segmenter with its champion's weights; with its own where none was promoted."""
     with database.engine.connect() as conn:
-        found = champion(conn, segmenter)
-    if found is None:
+        found = tuple(champions(conn, segmenter))
+    if not found:
         return own
-    progress.message(f"{segmenter} has the weights of model {found.id}, its champion")
-    return partial(build_promoted, found.facts, settings.home / MODEL_CACHE)
+    return ChampionBuilder(segmenter, found, settings.home / MODEL_CACHE, database.url)
+
+
+def _current_of(holder: ChampionHolder, segmenter: str) -> BuildSegmenter:
+    if holder.name != segmenter:
+        raise ModelError(f"the holder has {holder.name}, and the batch is to use {segmenter}")
+    return holder.current
 
 
 def _report_nothing_to_do(context: RunContext) -> BatchReport:

@@ -68,6 +68,8 @@ class BatchRequest:
         engine: where the stages run: "local" for this machine, "ray" for a Ray cluster.
         limit: maximum number of properties.
         again: reprocess completed properties.
+        stale: reprocess properties that other weights of the segmenter measured, except those that
+            were reviewed in full.
         retry_failed: retry properties without a result: failed, deferred, without imagery.
         bbox: only properties inside (west, south, east, north), in degrees.
         all_lots: first make every lot of the county a property.
@@ -85,6 +87,7 @@ class BatchRequest:
     engine: Literal["local", "ray"] = "local"
     limit: int | None = None
     again: bool = False
+    stale: bool = False
     retry_failed: bool = False
     bbox: BBox | None = None
     all_lots: bool = False

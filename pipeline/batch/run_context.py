@@ -30,6 +30,7 @@ class RunContext:
         labels: the county's and the request's; which ones apply depends on the segmenter.
         enqueued: the properties to work on.
         build_segmenter: builds the request's segmenter; can be sent to another process.
+        expected_weights: the hash by which stale properties were found; None without any.
     """
 
     request: BatchRequest
@@ -40,6 +41,7 @@ class RunContext:
     labels: CountyLabels
     enqueued: EnqueueResult
     build_segmenter: BuildSegmenter
+    expected_weights: str | None = None
 
     @property
     def county(self) -> DetectionCounty:

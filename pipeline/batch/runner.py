@@ -34,11 +34,13 @@ from pipeline.batch.result import BatchReport
 from pipeline.batch.run_context import RunContext
 from pipeline.batch.shared_settings import all_shared_settings
 from pipeline.batch.stage_context import StageContext, chip_spec
+from pipeline.batch.stale_work import check_weights
 from pipeline.errors import PipelineError, StoreError
 from pipeline.log import log_context
 from pipeline.report.map_imagery import map_imagery
 from pipeline.report.run_outputs import draw_map, lawn_errors_of_county, write_run_report
 from pipeline.report.run_report import MAX_REJECTED
+from pipeline.store.models.promoted_segmenter import ChampionBuilder
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import county_status
 from pipeline.store.results.outcomes import RunInfo
@@ -75,6 +77,9 @@ def run(context: RunContext) -> BatchReport:
         else:
             runtime = local_runtime(context, service, imagery)
         segmenter = runtime.segmenter_info
+        if isinstance(context.build_segmenter, ChampionBuilder):
+            progress.message(context.build_segmenter.description(segmenter.weights_sha256))
+        check_weights(context.expected_weights, segmenter.weights_sha256)
         labels = context.labels.for_segmenter(segmenter.name, segmenter.labels)
         shared = all_shared_settings(county, context.request, labels, segmenter.weights_sha256)
         labels = labels_to_run(context.database, county, context.request, context.enqueued, labels)
@@ -289,6 +294,7 @@ class BatchRunner:
             "label_contains": contained_labels(self._labels),
             "limit": request.limit,
             "again": request.again,
+            "stale": request.stale,
             "retry_failed": request.retry_failed,
             "bbox": request.bbox,
             concurrent.LIST_ID: enqueued.selection.list_id,

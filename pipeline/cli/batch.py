@@ -70,6 +70,7 @@ class BBoxType(click.ParamType[BBox]):
 @setting("limit", type=PositiveInt(min=1, max=MAX_COUNT))
 @setting("bbox", type=BBoxType())
 @setting("again")
+@setting("stale")
 @setting("retry_failed")
 @setting("all_lots")
 @setting("yes")
@@ -88,6 +89,7 @@ def batch(
     limit: int | None,
     bbox: BBox | None,
     again: bool,
+    stale: bool,
     retry_failed: bool,
     all_lots: bool,
     yes: bool,
@@ -121,6 +123,7 @@ def batch(
         engine="ray" if engine == "ray" else "local",
         limit=limit,
         again=again,
+        stale=stale,
         retry_failed=retry_failed,
         bbox=bbox,
         all_lots=all_lots,

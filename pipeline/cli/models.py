@@ -11,6 +11,7 @@ import click
 
 from detection.segmenters import SEGMENTERS
 from parcels.untrusted import sanitize_text
+from pipeline.cli.models_stale import stale
 from pipeline.cli.output import echo, echo_json
 from pipeline.cli.review_database import review_transaction
 
@@ -120,16 +121,18 @@ def promote(number: int, reason: str, despite_gate: str, by: str) -> None:
     """Make registered weights the champion, which batches use.
 
     They must have passed the gate (`lotline models judge`) against the champion of today. The files
-    are fetched and loaded first: weights that cannot be used are not promoted.
+    are fetched, loaded and tried on a known chip first: weights that cannot be used are not
+    promoted.
     """
     from pipeline.settings import load_settings
-    from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
+    from pipeline.store.models.promoted_segmenter import MODEL_CACHE, check_usable
     from pipeline.store.models.promotions import promote as promote_model
-    from pipeline.store.models.versions import model_version
+    from pipeline.store.models.versions import champions, model_version
 
     with review_transaction() as conn:
         found = model_version(conn, number)
-    build_promoted(found.facts, load_settings().home / MODEL_CACHE)
+        in_use = champions(conn, found.facts.segmenter)
+    check_usable(found, in_use, load_settings().home / MODEL_CACHE)
     with review_transaction() as conn:
         promote_model(
             conn, number, by, sanitize_text(reason, 600),
@@ -150,6 +153,9 @@ def rollback(segmenter: str, reason: str, by: str) -> None:
         now = roll_back(conn, segmenter, by, sanitize_text(reason, 600))
     what = "the package's own weights" if now is None else f"model {now.id}"
     echo(f"{segmenter} uses {what} from now on")
+
+
+models.add_command(stale)
 
 
 def _document(found: ModelVersion, state: str) -> dict[str, Any]:

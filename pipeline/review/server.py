@@ -15,6 +15,7 @@ from pipeline.review.app import create_app
 from pipeline.review.mask_service import MaskService
 from pipeline.review.panel_context import PanelContext
 from pipeline.store.database import Database
+from pipeline.store.models.promoted_segmenter import MODEL_CACHE
 from pipeline.store.reviews.tokens import needs_token
 
 
@@ -54,7 +55,7 @@ def serve_panel(
             "first make a token for each reviewer with `lotline review token add NAME`"
         )
     secret = secrets.token_bytes(32)
-    masks = MaskService(sam3_weights)
+    masks = MaskService(sam3_weights, database.engine, home / MODEL_CACHE)
     context = PanelContext(
         database.engine, registry, home, local_user, secret, masks, bool(reachable)
     )

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -92,4 +93,23 @@ model_promotion = Table(
         "action <> 'promote' OR judgement_fk IS NOT NULL OR despite_gate <> ''", "gate"
     ),
     Index("model_promotion_segmenter_idx", "segmenter", "id"),
+)
+
+# What processes say of the weights that they loaded, or could not load.
+model_load = Table(
+    "model_load",
+    metadata,
+    id_column(),
+    Column("segmenter", Text, nullable=False),
+    Column("model_fk", BigInteger),  # NULL for the package's own weights
+    Column("outcome", Text, nullable=False),
+    Column("place", Text, nullable=False),  # machine and process
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("took_s", Double),
+    now_column("created_at"),
+    ForeignKeyConstraint(
+        ["model_fk", "segmenter"], ["lotline.model.id", "lotline.model.segmenter"]
+    ),
+    CheckConstraint("outcome IN ('loaded', 'failed')", "outcome"),
+    Index("model_load_segmenter_idx", "segmenter", "id"),
 )

@@ -24,6 +24,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from pipeline.store.table_parts import id_column, metadata, now_column
 
+# SQL: whether the newest mark `f` (of full_review) of the property `p` holds.
+FULL_REVIEW_HOLDS = """f.is_full AND f.boundary_fk = p.boundary_fk
+    AND f.chip_sha256 IS NOT DISTINCT FROM p.chip_sha256
+    AND NOT EXISTS (SELECT FROM lotline.detection d WHERE d.property_fk = p.id
+        AND d.state = 'proposed' AND d.label = ANY(f.labels))"""
+
 review = Table(
     "review",
     metadata,

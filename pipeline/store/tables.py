@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from pipeline.store.model_tables import model, model_judgement, model_promotion
+from pipeline.store.model_tables import model, model_judgement, model_load, model_promotion
 from pipeline.store.parcel_tables import (
     parcel,
     parcel_answer,
@@ -62,6 +62,7 @@ __all__ = [
     "metadata",
     "model",
     "model_judgement",
+    "model_load",
     "model_promotion",
     "own_columns",
     "parcel",
@@ -322,6 +323,8 @@ measurement = Table(
     CheckConstraint("coverage_fraction BETWEEN 0 AND 1", "coverage_fraction"),
     Index("measurement_current_key", "property_fk", "label", unique=True,
           postgresql_where=text("current")),
+    Index("measurement_weights_idx", "weights_sha256",
+          postgresql_where=text("current AND weights_sha256 IS NOT NULL")),
 )  # fmt: skip
 
 measurement_detection = Table(

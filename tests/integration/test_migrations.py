@@ -92,6 +92,7 @@ def test_triggers_exist(conn: Connection) -> None:
         ("boundary", "boundary_append_only"),
         ("model", "model_append_only"),
         ("model_judgement", "model_judgement_append_only"),
+        ("model_load", "model_load_append_only"),
         ("model_promotion", "model_promotion_append_only"),
         ("review", "review_append_only"),
         ("full_review", "full_review_append_only"),

@@ -12,6 +12,7 @@ import uvicorn
 from servers.slow_answers import delay_answers
 
 from pipeline.review.app import create_app
+from pipeline.review.mask_service import MaskService
 from pipeline.review.panel_context import PanelContext
 from pipeline.store.database import Database
 
@@ -19,7 +20,8 @@ from pipeline.store.database import Database
 @contextmanager
 def panel(database: Database, home: Path, registry: Path | None = None) -> Iterator[str]:
     """Serve the panel; yields its address, without a slash at the end."""
-    context = PanelContext(database.engine, registry, home, "ann", b"a secret of the test")
+    masks = MaskService(None, database.engine, home / "models")
+    context = PanelContext(database.engine, registry, home, "ann", b"a secret of the test", masks)
     config = uvicorn.Config(
         delay_answers(create_app(context)), port=0, log_config=None, access_log=False
     )

@@ -48,7 +48,7 @@ def mask(body: MaskRequest, access: Reviewer, context: PanelResources) -> Respon
         target = click_target(conn, body.property_key, body.label, access.counties)
     if not shapely.intersects(target.boundary.geometry, prompt):
         raise InvalidOutline("that is not on the property: click inside its boundary")
-    found, segmenter = context.masks.outline(
+    found = context.masks.outline(
         target,
         context.county(target.county),
         lambda: context.imagery(target.county),
@@ -56,9 +56,10 @@ def mask(body: MaskRequest, access: Reviewer, context: PanelResources) -> Respon
         prompt,
     )
     answer = {
-        "outline": geometry_json(found.geometry),
-        "area_m2": found.area_m2,
-        "segmenter": segmenter,
+        "outline": geometry_json(found.detection.geometry),
+        "area_m2": found.detection.area_m2,
+        "segmenter": found.segmenter,
+        "weights_sha256": found.weights_sha256,
     }
     return json_response(answer)
 

@@ -29,9 +29,18 @@ WHERE CAST(:segmenter AS text) IS NULL OR segmenter = :segmenter ORDER BY id DES
 
 _BY_ID = text("SELECT * FROM lotline.model WHERE id = :id")
 
+_BY_WEIGHTS = text("""
+SELECT FROM lotline.model WHERE segmenter = :segmenter AND weights_sha256 = :sha256
+""")
+
 _PROMOTIONS = text("""
 SELECT id, segmenter, action, model_fk, promoted_by, reason, created_at, judgement_fk, despite_gate
 FROM lotline.model_promotion WHERE segmenter = :segmenter ORDER BY id
+""")
+
+# An index lookup: it is asked before each piece of work.
+_NEWEST_PROMOTION = text("""
+SELECT id FROM lotline.model_promotion WHERE segmenter = :segmenter ORDER BY id DESC LIMIT 1
 """)
 
 
@@ -151,8 +160,25 @@ def promotions(conn: Connection, segmenter: str) -> list[Promotion]:
 
 def champion(conn: Connection, segmenter: str) -> ModelVersion | None:
     """The weights that are used; None for the package's own."""
+    return next(iter(champions(conn, segmenter)), None)
+
+
+def champions(conn: Connection, segmenter: str) -> list[ModelVersion]:
+    """The weights that are used, then those that rollbacks return to; each once."""
     stack = champion_stack(promotions(conn, segmenter))
-    return model_version(conn, stack[-1]) if stack else None
+    return [model_version(conn, number) for number in dict.fromkeys(reversed(stack))]
+
+
+def newest_promotion(conn: Connection, segmenter: str) -> int | None:
+    """The number of the last promotion or rollback: while it is the same, so is the champion."""
+    found: int | None = conn.execute(_NEWEST_PROMOTION, {"segmenter": segmenter}).scalar()
+    return found
+
+
+def is_registered(conn: Connection, segmenter: str, weights_sha256: str) -> bool:
+    """Whether weights with this hash are registered."""
+    values = {"segmenter": segmenter, "sha256": weights_sha256}
+    return conn.execute(_BY_WEIGHTS, values).first() is not None
 
 
 def champion_stack(events: Sequence[Promotion]) -> list[int]:

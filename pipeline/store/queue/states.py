@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from parcels.boundary import Property
 from pipeline.store.queue import retry_policy
 from pipeline.store.queue.selection import WHOLE_COUNTY, Selection
+from pipeline.store.queue.stale import IS_STALE, StaleWeights
 
 UnfinishedState = Literal["pending", "deferred", "failed", "no_imagery"]
 
@@ -118,6 +119,7 @@ def count_waiting(
     selection: Selection = WHOLE_COUNTY,
     scope: ReprocessScope = "nothing",
     registry_sha256: str = "",
+    stale: StaleWeights | None = None,
 ) -> int:
     """Number of waiting properties, including those that `reset` would make pending."""
     # Two counts, each by its own index; in a completed county both read almost nothing.
@@ -125,9 +127,9 @@ def count_waiting(
         SELECT (SELECT count(*) FROM lotline.property p
                 WHERE {selection.condition} AND {WAITS})
             + (SELECT count(*) FROM lotline.property p
-               WHERE {selection.condition} AND NOT ({WAITS}) AND ({_reprocessed(scope)}))
+               WHERE {selection.condition} AND NOT ({WAITS}) AND ({_reprocessed(scope, stale)}))
     """)  # noqa: S608
-    values = _values(county, selection, registry_sha256)
+    values = _values(county, selection, registry_sha256, stale)
     return int(conn.execute(counted, values).scalar_one())
 
 
@@ -137,14 +139,15 @@ def any_waits_for_all_labels(
     selection: Selection = WHOLE_COUNTY,
     scope: ReprocessScope = "nothing",
     registry_sha256: str = "",
+    stale: StaleWeights | None = None,
 ) -> bool:
     """Whether a property waits, or would after `reset`, that is not limited to some labels."""
     found = text(f"""
         SELECT EXISTS (SELECT FROM lotline.property p
             WHERE {selection.condition} AND p.only_labels IS NULL
-                AND ({WAITS} OR {_reprocessed(scope)}))
+                AND ({WAITS} OR {_reprocessed(scope, stale)}))
     """)  # noqa: S608
-    values = _values(county, selection, registry_sha256)
+    values = _values(county, selection, registry_sha256, stale)
     return bool(conn.execute(found, values).scalar_one())
 
 
@@ -169,6 +172,7 @@ def reset(
     limit: int | None = None,
     requested_at: datetime | None = None,
     shared: Mapping[str, str] | None = None,
+    stale: StaleWeights | None = None,
 ) -> int:
     """Make properties pending again, except those that are waiting or being processed.
 
@@ -181,25 +185,30 @@ def reset(
         limit: reset only as many as needed for the first `limit` properties to be waiting.
         requested_at: time of the batch request, by the database's clock; None means now.
         shared: see `runs.concurrent`; results of runs with other settings are not fresh.
+        stale: completed properties with measurements by these weights become pending too.
 
     Returns:
         The number of properties made pending.
     """
+    # Of completed properties only stale ones are reset, unless everything is.
+    all_labels = "CASE WHEN p.state <> 'done' THEN p.only_labels END"
+    if scope == "everything":
+        all_labels = "NULL"
     # SKIP LOCKED: a row that another statement has locked is being processed.
     made_pending = text(f"""
         WITH picked AS (
             SELECT p.id, {WAITS} AS waits FROM lotline.property p
-            WHERE {selection.condition} AND ({WAITS} OR {_reprocessed(scope)})
+            WHERE {selection.condition} AND ({WAITS} OR {_reprocessed(scope, stale)})
             {"" if limit is None else "ORDER BY p.sort_key, p.id LIMIT :limit"}
             FOR NO KEY UPDATE OF p SKIP LOCKED
         )
         UPDATE lotline.property p SET state = 'pending', reason = '', detail = '', attempts = 0,
-            {"only_labels = NULL," if scope == "everything" else ""}
+            only_labels = {all_labels},
             lease_owner = NULL, leased_until = NULL, updated_at = now()
         FROM picked WHERE p.id = picked.id
             AND (NOT picked.waits {"OR p.only_labels IS NOT NULL" if scope == "everything" else ""})
     """)  # noqa: S608
-    values = _values(county, selection, registry_sha256, requested_at, shared)
+    values = _values(county, selection, registry_sha256, stale, requested_at, shared)
     if limit is not None:
         values["limit"] = limit
     return conn.execute(made_pending, values).rowcount
@@ -209,6 +218,7 @@ def _values(
     county: str,
     selection: Selection,
     registry_sha256: str,
+    stale: StaleWeights | None,
     requested_at: datetime | None = None,
     shared: Mapping[str, str] | None = None,
 ) -> dict[str, object]:
@@ -219,6 +229,7 @@ def _values(
         "requested_at": requested_at,
         "shared": None if shared is None else json.dumps(shared),
         **selection.values,
+        **(stale or StaleWeights()).values,
     }
 
 
@@ -237,8 +248,11 @@ def release_runs(conn: Connection, run_ids: Sequence[int]) -> int:
     return conn.execute(_RELEASE_RUNS, {"runs": list(run_ids)}).rowcount
 
 
-def _reprocessed(scope: ReprocessScope) -> str:
-    if not _REPROCESSED_STATES[scope]:
-        return _REGISTRY_CHANGED
-    states = ", ".join(f"'{state}'" for state in _REPROCESSED_STATES[scope])
-    return f"(p.state IN ({states}) AND {_COMPLETED_BEFORE_REQUEST}) OR {_REGISTRY_CHANGED}"
+def _reprocessed(scope: ReprocessScope, stale: StaleWeights | None) -> str:
+    conditions = [_REGISTRY_CHANGED]
+    if _REPROCESSED_STATES[scope]:
+        states = ", ".join(f"'{state}'" for state in _REPROCESSED_STATES[scope])
+        conditions.append(f"(p.state IN ({states}) AND {_COMPLETED_BEFORE_REQUEST})")
+    if stale is not None and stale.older:
+        conditions.append(f"({IS_STALE} AND {_COMPLETED_BEFORE_REQUEST})")
+    return " OR ".join(conditions)

@@ -15,12 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from pipeline.errors import NotStored, StoreError
+from pipeline.store.review_tables import FULL_REVIEW_HOLDS
 
-# Whether the newest mark `f` of the property `p` holds.
-HOLDS = """f.is_full AND f.boundary_fk = p.boundary_fk
-    AND f.chip_sha256 IS NOT DISTINCT FROM p.chip_sha256
-    AND NOT EXISTS (SELECT FROM lotline.detection d WHERE d.property_fk = p.id
-        AND d.state = 'proposed' AND d.label = ANY(f.labels))"""
+HOLDS = FULL_REVIEW_HOLDS
 
 _IN_FORCE = text(f"""
 SELECT f.reviewer, f.created_at, f.labels, f.note

@@ -1,0 +1,117 @@
+"""Registered weights for tests: good ones, and some that cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import Engine, event
+
+from detection import sample
+from detection.segmenters.landcover.weights import load_landcover, save_landcover
+from pipeline.store.database import Database
+from pipeline.store.models.model_files import files_in, store_files
+from pipeline.store.models.promotions import promote, roll_back
+from pipeline.store.models.versions import ModelFacts, register_model
+
+KEY = "little"
+LANDCOVER = "landcover"
+
+
+def landcover_folder(folder: Path, change: float, plane: int | None = None) -> Path:
+    """The package's weights with one bias, or all, moved: other files, other answers."""
+    weights = load_landcover()
+    bias = weights.network.head.bias
+    assert bias is not None
+    if plane is None:
+        bias.data += change
+    else:
+        bias.data[plane] += change
+    folder.mkdir(parents=True)
+    # Another temperature makes other files, also where the answers are the same.
+    save_landcover(weights.network, replace(weights.config, temperature=1.3), folder)
+    return folder
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self._canary = canary
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self._canary,)
+
+
+def pickled(canary: Path) -> dict[str, bytes]:
+    """The files of weights, of which one is a pickle in disguise, with the hashes that it has."""
+    content = pickle.dumps(Trap(canary))
+    config = {
+        "gsd_m": 0.2, "temperature": 1.3, "weights_sha256": hashlib.sha256(content).hexdigest(),
+    }  # fmt: skip
+    return {"model.safetensors": content, "config.json": json.dumps(config).encode()}
+
+
+class Registered:
+    """Registers and promotes without the checks of the commands."""
+
+    def __init__(self, database: Database, store: Path) -> None:
+        self._database = database
+        self.store = store
+
+    def add(
+        self, files: Mapping[str, bytes] | Path, sha256: str | None = None, name: str = LANDCOVER
+    ) -> int:
+        """Register files; by the hash of the safetensors file."""
+        found = files_in(files) if isinstance(files, Path) else files
+        sha256 = sha256 or hashlib.sha256(found["model.safetensors"]).hexdigest()
+        stored = store_files(str(self.store), sha256, found)
+        with self._database.engine.begin() as conn:
+            facts = ModelFacts(name, sha256, str(self.store), stored)
+            return register_model(conn, facts, "ann")
+
+    def promote(self, number: int) -> None:
+        with self._database.engine.begin() as conn:
+            promote(conn, number, "ann")
+
+    def roll_back(self, name: str = LANDCOVER) -> None:
+        with self._database.engine.begin() as conn:
+            roll_back(conn, name, "ann")
+
+    def stored_files(self) -> list[Path]:
+        """The stored weights, by time."""
+        return sorted(self.store.rglob("model.safetensors"), key=lambda each: each.stat().st_ctime)
+
+
+def little_county(folder: Path, keep: int | None = None) -> Path:
+    """A registry with a synthetic county of ten lots, or of the first `keep` of them."""
+    made = sample.generate(folder / "county", seed=5, lots=4)
+    properties = folder / "properties.csv"
+    rows = made.properties.read_text().splitlines(keepends=True)
+    properties.write_text("".join(rows if keep is None else rows[: keep + 1]))
+    registry = folder / "registry.yaml"
+    registry.write_text(
+        f'counties:\n  {KEY}:\n    path: {made.parcels}\n    imagery: {{path: "{made.imagery}"}}\n'
+        f"    properties: {properties}\n"
+    )
+    return registry
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """The statements that a block sends."""
+    sent: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
