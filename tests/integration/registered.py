@@ -77,7 +77,7 @@ class Registered:
 
     def promote(self, number: int) -> None:
         with self._database.engine.begin() as conn:
-            promote(conn, number, "ann")
+            promote(conn, number, "ann", despite_gate="a test")
 
     def roll_back(self, name: str = LANDCOVER) -> None:
         with self._database.engine.begin() as conn:
