@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, requires
 
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([\w-]+)['"]""")
 # The most specific first: `pipeline` includes `detection`, and `dev` includes all.
-_IN_ORDER = ("detection", "pipeline", "ray", "review")
+_IN_ORDER = ("detection", "pipeline", "ray", "review", "runpod")
 # Our own packages: absent only if the installation is broken.
 _OWN = ("parcels", "detection", "pipeline")
 

@@ -13,6 +13,7 @@
     ├── ModelError               trained weights cannot be registered, found or promoted
     ├── ImageListError           an argument of `lotline detect` means no image
     ├── ImageResultError         results of an image cannot be written, or would replace others
+    ├── JobError                 a job of the serverless worker fails
     └── StoreError               the database is unavailable, or refuses a request
         ├── CountyMismatch       the database has another county under this key
         ├── NotStored            there is no such property, detection or token
@@ -73,6 +74,20 @@ class ImageListError(PipelineError):
 
 class ImageResultError(PipelineError):
     """Results of an image cannot be written, or would overwrite something else."""
+
+
+class JobError(PipelineError):
+    """A job of the serverless worker fails.
+
+    Args:
+        code: for programs, such as "invalid_input"; docs/serverless.md lists them.
+        message: what is wrong.
+        cure: what to do.
+    """
+
+    def __init__(self, code: str, message: str, cure: str) -> None:
+        super().__init__(message)
+        self.code, self.message, self.cure = code, message, cure
 
 
 class StoreError(PipelineError):

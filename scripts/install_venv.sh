@@ -38,3 +38,6 @@ say "creating $venv (takes a few minutes the first time: PyTorch is large)"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --requirement requirements.lock
 "$venv/bin/python" -m pip install --quiet --no-deps --editable .
+# The SDK of serverless workers has a folder of its own, which only what needs it has on its path:
+# it brings uvloop and httptools, which uvicorn would use in all servers.
+"$venv/bin/python" -m pip install --quiet --no-deps --target "$venv/runpod" --requirement deploy/runpod.lock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,6 @@ from pipeline.cli.output import echo, print_message
 from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
-    from detection.labels import Label
     from pipeline.detect import DetectRequest, ImageOutcome
 
 # A line about a long image, at most this often.
@@ -92,13 +90,14 @@ def detect(
     """
     from detection.segmenters import build_segmenter, check_segmenter, supported_labels
     from pipeline.detect import DetectRequest, detect_images
+    from pipeline.detect.chosen_labels import labels_of
     from pipeline.detect.image_list import find_images
     from pipeline.settings import load_settings, weights_of
 
     chosen_weights = weights_of(segmenter, weights, landcover_weights)
     chosen_weights = chosen_weights or load_settings().weights_of(segmenter)
     check_segmenter(segmenter, chosen_weights)
-    chosen = _labels(labels, prompts, segmenter, supported_labels(segmenter))
+    chosen = labels_of(labels, prompts, segmenter, supported_labels(segmenter))
     request = DetectRequest(
         tuple(find_images(images)), out, chosen, gsd_m, tuple(bands or ()), _checked_crs(crs), again
     )
@@ -119,50 +118,6 @@ def detect(
         raise
     _print_end(request, built.name, outcomes, time.monotonic() - started_s)
     sys.exit(1 if any(outcome.status == "failed" for outcome in outcomes) else 0)
-
-
-def _labels(
-    labels: Sequence[str],
-    prompts: Sequence[str],
-    segmenter: str,
-    supported: Sequence[str] | None,
-) -> tuple[Label, ...]:
-    """The labels that were asked for, or all that the segmenter detects.
-
-    Raises:
-        LabelError: an unknown name, a name with two prompts, or one that it cannot detect.
-    """
-    from detection.errors import LabelError
-    from detection.labels import (
-        LABELS,
-        check_labels,
-        choose_labels,
-        merge_label_entries,
-        parse_label_option,
-    )
-
-    texts = [text for text in labels if "=" in text]
-    texts += [f"{_name_of(prompt)}={prompt}" for prompt in prompts]
-    own = {}
-    for text in texts:
-        [(name, entry)] = parse_label_option(text).items()
-        if name in own:
-            raise LabelError(f"the label {name!r} has two prompts: keep one of them")
-        own[name] = entry
-    known = merge_label_entries(LABELS, own, "--label")
-    names = [text.partition("=")[0].strip() for text in labels]
-    names += [_name_of(prompt) for prompt in prompts]
-    if not names:
-        names = [name for name in known if supported is None or name in supported]
-    chosen = choose_labels(names, known)
-    check_labels(segmenter, supported, chosen)
-    return chosen
-
-
-def _name_of(prompt: str) -> str:
-    """The label's name of a prompt: fuse_cutout of "fuse cutout"."""
-    name = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")[:40].rstrip("_")
-    return name if name[:1].isalpha() else f"prompt_{name}".rstrip("_")
 
 
 def _checked_crs(text: str | None) -> str | None:

@@ -158,6 +158,35 @@ def rollback(segmenter: str, reason: str, by: str) -> None:
 models.add_command(stale)
 
 
+@models.command()
+@click.argument("segmenter", type=click.Choice(_REGISTERED), default="landcover")
+@click.option(
+    "--to", "address", metavar="FOLDER|s3://BUCKET/PREFIX", required=True,
+    help="Where workers find the champion and its weights.",
+)  # fmt: skip
+def publish(segmenter: str, address: str) -> None:
+    """Copy the champion to where workers without the database read it.
+
+    After a promotion or a rollback, publish again: a worker reads the champion when it starts.
+    """
+    from pipeline.settings import load_settings
+    from pipeline.store.models.champion_file import write_champion
+    from pipeline.store.models.model_files import fetch_files, files_in
+    from pipeline.store.models.promoted_segmenter import MODEL_CACHE
+    from pipeline.store.models.versions import champion
+
+    with review_transaction() as conn:
+        found = champion(conn, segmenter)
+    if found is None:
+        where = write_champion(address, segmenter, None, {})
+        echo(f"{where} names the package's own weights")
+        return
+    folder = fetch_files(found.facts, load_settings().home / MODEL_CACHE)
+    where = write_champion(address, segmenter, found.facts.weights_sha256, files_in(folder))
+    echo(f"{where} names model {found.id}, {found.facts.weights_sha256[:_SHORT]}")
+    echo(f"workers read it with LOTLINE_CHAMPION={where}")
+
+
 def _document(found: ModelVersion, state: str) -> dict[str, Any]:
     facts = found.facts
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ def test_what_is_put_is_read_listed_and_replaced(opened: ObjectStore) -> None:
     opened.delete("a/b.bin")
     opened.delete("a/b.bin")
     assert set(opened.listed("a/")) == {"a/c/d.bin"}
+
+
+def test_a_new_object_never_replaces_another(opened: ObjectStore) -> None:
+    assert opened.put_new("a/b.json", b"first")
+    assert not opened.put_new("a/b.json", b"second")
+    assert opened.get("a/b.json") == b"first"
+    assert set(opened.listed("a/")) == {"a/b.json"}
+    with ThreadPoolExecutor(4) as pool:
+        written = list(pool.map(lambda n: opened.put_new("c", bytes([n])), range(8)))
+    assert written.count(True) == 1
+    assert opened.get("c") == bytes([written.index(True)])
 
 
 def test_a_key_names_the_content() -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
+from uuid import uuid4
 
 from detection.training.atomic import DRAFT_PREFIX, write_bytes
 from pipeline.errors import ObjectStoreError
@@ -49,6 +50,16 @@ class ObjectStore(Protocol):
 
         Raises:
             ObjectStoreError: it cannot be written; what was there stays.
+        """
+        ...
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write an object unless the key has one; whether it was written.
+
+        Of several that write the same key at the same time, one does.
+
+        Raises:
+            ObjectStoreError: as `put`.
         """
         ...
 
@@ -114,6 +125,20 @@ class _FolderObjects:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, data)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        path = self._folder / key
+        with self._explained("written", key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f"{DRAFT_PREFIX}{path.name}-{uuid4().hex}")
+            try:
+                write_bytes(draft, data)
+                path.hardlink_to(draft)  # unlike a rename, it replaces nothing
+            except FileExistsError:
+                return False
+            finally:
+                draft.unlink(missing_ok=True)
+        return True
+
     def listed(self, prefix: str) -> dict[str, datetime]:
         found = {}
         with self._explained("listed", prefix):
@@ -159,6 +184,17 @@ class _S3Objects:
 
         with self._explained("written", key):
             obstore.put(self._store, key, data)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        with self._explained("written", key):
+            try:
+                obstore.put(self._store, key, data, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
 
     def listed(self, prefix: str) -> dict[str, datetime]:
         import obstore
