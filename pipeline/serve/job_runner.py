@@ -34,7 +34,9 @@ def run_job(
         job_id, asked = parse_job(job)
         about = {"job_id": job_id, **about}
         store = JobStore(worker.objects, job_id, request_sha256(asked))
-        with tempfile.TemporaryDirectory(prefix="lotline-job-", dir=worker.work) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="lotline-job-", dir=worker.work, ignore_cleanup_errors=True
+        ) as folder:
             context = JobContext(
                 worker, store, Path(folder), stop, lambda progress: report(job, progress)
             )

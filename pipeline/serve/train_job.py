@@ -61,10 +61,10 @@ def run_train_job(asked: TrainJobInput, context: JobContext) -> dict[str, Any]:
     how = _how_it_ended(run)
     if context.stop.is_set() and how != "finished":
         raise stopped(_what_is_kept(run))
-    if code != 0:
-        raise _failure(code, context.folder)
-    if how == "time limit":
+    if how == "time limit" and code in (0, _NO_PROVEN_WEIGHTS):
         return _unfinished(run, context)
+    if code != 0:
+        raise _failure(code, how, context.folder)
     context.report("storing results")
     manifest = context.store.finish(_content(asked, corrections, run, context))
     snapshot.remove()
@@ -168,7 +168,7 @@ def _steps_saved(run: Path) -> int:
     return max((int(name.removeprefix("step-")) for name in names), default=0)
 
 
-def _failure(code: int, folder: Path) -> JobError:
+def _failure(code: int, how: str, folder: Path) -> JobError:
     text = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
     text = text.replace(f"{folder}/", "")
     if code < 0:
@@ -177,7 +177,7 @@ def _failure(code: int, folder: Path) -> JobError:
             "training_killed", f"the training was killed by {name}",
             "if it was short of memory, set a smaller batch; submit it again with the same job_id",
         )  # fmt: skip
-    if code == _NO_PROVEN_WEIGHTS:
+    if code == _NO_PROVEN_WEIGHTS and how == "finished":  # and no error that nobody expected
         return JobError(
             "no_proven_weights", f"no checkpoint is proven: {_last_words(text)}",
             "train longer or with other settings, under another job_id",

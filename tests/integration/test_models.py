@@ -22,6 +22,7 @@ from pipeline.cli.app import lotline
 from pipeline.errors import ModelError
 from pipeline.settings import Settings
 from pipeline.store.database import Database
+from pipeline.store.models.champion_file import read_champion
 from pipeline.store.models.judgements import (
     JudgementFacts,
     Verdict,
@@ -30,6 +31,7 @@ from pipeline.store.models.judgements import (
     promoted_thresholds,
     store_judgement,
 )
+from pipeline.store.models.promoted_segmenter import build_promoted
 from pipeline.store.models.promotions import promote, roll_back
 from pipeline.store.models.versions import (
     ModelFacts,
@@ -199,6 +201,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]
         return folder
 
     return made
+
+
+def test_the_champion_is_published_for_workers_without_the_database(
+    command: Command, trained: Callable[[float], Path], s3_bucket: str
+) -> None:
+    where = f"{s3_bucket}/workers/champions/landcover.json"
+    assert command("publish", "--to", f"{s3_bucket}/workers").exit_code == 0
+    assert read_champion(where, "landcover") is None  # the package's own weights
+    number = command.added(trained(0.02))
+    assert command("promote", str(number), "--by", "ann", "--despite-gate", WHY).exit_code == 0
+    done = command("publish", "landcover", "--to", f"{s3_bucket}/workers")
+    assert done.exit_code == 0, done.output
+    assert f"LOTLINE_CHAMPION={where}" in done.output
+    found = read_champion(where, "landcover")
+    assert found is not None
+    segmenter = build_promoted(found, command.home / "on-a-worker")
+    assert segmenter.weights_sha256 == load_landcover(trained(0.02)).sha256
 
 
 def test_a_batch_uses_the_champion_until_it_is_taken_back(

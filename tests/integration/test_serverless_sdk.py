@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from rasterio.enums import ColorInterp
 from rasters import smooth, write_tiff
@@ -99,6 +100,7 @@ class Platform:
         return Reply(self.image)
 
 
+@pytest.mark.long
 def test_the_worker_loop_of_the_sdk_until_sigterm(tmp_path: Path) -> None:
     platform = Platform([], image(tmp_path))
     with scripted(platform.reply) as server:

@@ -32,7 +32,7 @@ from parcels.arcgis.http.address_guard import ResolvedAddress
 from parcels.errors import AddressRefused
 from pipeline.errors import JobError, ModelError, ObjectStoreError, SettingsError
 from pipeline.log import configure
-from pipeline.serve import image_download, runpod_handler
+from pipeline.serve import image_download, runpod_handler, train_job
 from pipeline.serve.job_errors import error_answer, failure_of
 from pipeline.serve.job_input import parse_job, public_address, request_sha256
 from pipeline.serve.job_runner import run_job
@@ -361,6 +361,40 @@ def test_every_address_of_a_name_is_tried(
         check_stopped=lambda: None,
     )  # fmt: skip
     assert path.read_bytes() == b"content"
+
+
+# ------------------------------------------------------------------------------ train jobs
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "stderr", "expected", "message"),
+    [
+        (2, "", "INFO: loading\nERROR: no pair for\n  training\n", "training_failed",
+         "no pair for   training"),
+        (1, "finished", "WARNING: no checkpoint is proven\n", "no_proven_weights", "proven"),
+        (1, "", "Traceback …\n  File …\nKeyError: 'a'\n", "training_failed", "KeyError: 'a'"),
+        (130, "interrupted", "", "stopped", "goes on"),
+        (-9, "", "", "training_killed", "SIGKILL"),
+        (3, "finished", "", "training_failed", "without a message"),
+    ],
+)  # fmt: skip
+def test_how_a_training_failed(
+    tmp_path: Path, code: int, how: str, stderr: str, expected: str, message: str
+) -> None:
+    (tmp_path / "stderr").write_text(stderr)
+    error = train_job._failure(code, how, tmp_path)
+    assert error.code == expected
+    assert message in error.message
+
+
+def test_the_last_row_of_metrics_that_are_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert train_job._last_metrics(path) is None
+    rows = [json.dumps({"step": step, "loss": 0.5, "terms": {"a": 1.0}}) for step in range(2_000)]
+    path.write_text("\n".join(rows) + '\n{"step": 2000, "lo')
+    last = train_job._last_metrics(path)
+    assert last is not None
+    assert last["step"] == 1_999
 
 
 # ----------------------------------------------------------------------- the worker's start
