@@ -64,8 +64,9 @@ def run_detect_job(asked: DetectJobInput, context: JobContext) -> dict[str, Any]
     done = [each for each in outcomes if each.status == "done"]
     if not done:
         address, why = next(iter(failed.items()))
+        named = why if address in why else f"{address}: {_without(context.folder, why)}"
         raise JobError(
-            "no_usable_image", f"not one of {len(failed)} images can be used. {address}: {why}",
+            "no_usable_image", f"not one of {len(failed)} images can be used: {named}",
             "correct the addresses or the images",
         )  # fmt: skip
     context.report("storing results", images=len(done))

@@ -72,8 +72,7 @@ def download(
                     raise TransientError(f"{public_address(address)}: the file changes; try again")
                 file.write(following.body)
     except AddressRefused as error:
-        hint = "set LOTLINE_ALLOW_PRIVATE=1 on the worker"
-        raise AddressRefused(str(error).replace(ALLOW_PRIVATE_HINT, hint)) from error
+        raise AddressRefused(_for_jobs(str(error))) from error
     return path
 
 
@@ -125,6 +124,17 @@ class _Parser:
                 "wrong or has expired"
             )
         raise SourceMisconfigured(f"{where}: error {response.status}: no such file")
+
+
+def _for_jobs(message: str) -> str:
+    """The guard's message, which speaks of a county's server and its registry entry, for a job."""
+    of_jobs = {
+        ALLOW_PRIVATE_HINT: "set LOTLINE_ALLOW_PRIVATE=1 on the worker",
+        "which cannot be a county server; correct 'url'": "which no job may request",
+    }
+    for of_counties, words in of_jobs.items():
+        message = message.replace(of_counties, words)
+    return message
 
 
 def _name_of(address: str) -> str:

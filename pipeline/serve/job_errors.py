@@ -51,14 +51,16 @@ _UNKNOWN: Final = ("internal", f"{_REPEAT}; if it fails again, report it with th
 
 
 def failure_of(error: BaseException) -> dict[str, str]:
-    """The code, the message and the cure of an error; its traceback goes to the log."""
+    """The code, the message and the cure of an error; the log has more of it."""
     if isinstance(error, JobError):
+        log.warning("a job failed (%s): %s", error.code, error.message)
         return _failure(error.code, error.message, error.cure)
     if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported for this
         error = MemoryError("the GPU has not enough memory for this job")
     for kind, code, cure in _KINDS:
         if isinstance(error, kind):
-            log.warning("a job failed: %s", code, exc_info=error)
+            log.warning("a job failed (%s): %s", code, error)
+            log.debug("its traceback", exc_info=error)
             return _failure(code, str(error) or type(error).__name__, cure)
     log.error("a job failed for an unknown reason", exc_info=error)
     code, cure = _UNKNOWN

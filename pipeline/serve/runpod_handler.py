@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,8 @@ ReportProgress = Callable[[Job, Mapping[str, object]], None]
 
 _SERVE_API: Final = "--rp_serve_api"
 _API_HOST: Final = "--rp_api_host"
+# Progress that the platform has not taken after this time is not waited for.
+_LATE_PROGRESS_S: Final = 10.0
 # The SDK logs at DEBUG by default, with all answers.
 _SDK_LOG_LEVEL: Final = ("RUNPOD_LOG_LEVEL", "INFO")
 
@@ -48,17 +51,13 @@ class JobHandler:
 
     async def __call__(self, job: Job) -> dict[str, Any]:
         """The answer to a job; a failure is its `error`."""
-        from pipeline.serve.job_runner import run_job
-
         self._listen_for_sigterm()
         stop = threading.Event()
         self._running.add(stop)
         if self._is_ending:
             stop.set()
         try:
-            work = asyncio.ensure_future(
-                asyncio.to_thread(run_job, self._worker, job, self._report, stop)
-            )
+            work = asyncio.ensure_future(asyncio.to_thread(self._work, job, stop))
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -67,6 +66,27 @@ class JobHandler:
                 raise
         finally:
             self._running.discard(stop)
+
+    def _work(self, job: Job, stop: threading.Event) -> dict[str, Any]:
+        """Run a job, and return when its progress is sent: the SDK sends that in threads.
+
+        Progress that came after the answer would put a job that is done in progress again.
+        """
+        from pipeline.serve.job_runner import run_job
+
+        sending: list[threading.Thread] = []
+
+        def report(about: Job, progress: Mapping[str, object]) -> None:
+            before = set(threading.enumerate())
+            self._report(about, progress)
+            new = set(threading.enumerate()) - before
+            sending.extend(thread for thread in new if thread.daemon)
+
+        answer = run_job(self._worker, job, report, stop)
+        end_s = time.monotonic() + _LATE_PROGRESS_S
+        for thread in sending:
+            thread.join(max(0.0, end_s - time.monotonic()))
+        return answer
 
     def _listen_for_sigterm(self) -> None:
         """Come before the SDK's own handler, which waits for running jobs without a word to them.
