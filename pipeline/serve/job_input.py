@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 
 from detection.errors import TrainingError
@@ -26,6 +27,8 @@ from detection.training.settings import duration_s
 from parcels.untrusted import sanitize_text
 from pipeline.errors import JobError
 
+SAM3_DECODER: Final = "sam3-decoder"
+_LANDCOVER_DECODER: Final = "landcover-decoder"
 _MAX_IMAGES: Final = 500
 _MAX_LABELS: Final = 50
 _S3: Final = "s3://"
@@ -107,7 +110,9 @@ class TrainJobInput(_JobInput):
 
     Attributes:
         corrections: the manifest of an export, or the folder that has it.
-        rehearsal: the windows of the first training (pack.npz), so that nothing is forgotten.
+        tier: of sam3-decoder.
+        rehearsal: of landcover-decoder: the windows of its first training (pack.npz), so that
+            nothing is forgotten.
         time_limit: after which the job saves and ends; the same job_id continues it.
         settings: of the trainer and the recipe, as `--set`.
     """
@@ -115,6 +120,7 @@ class TrainJobInput(_JobInput):
     type: Literal["train"]
     what: Literal[RECIPE_NAMES]  # type: ignore[valid-type]
     corrections: BucketAddress
+    tier: Literal["mask", "heads", "deep", "full"] | None = None
     rehearsal: BucketAddress | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
@@ -124,6 +130,14 @@ class TrainJobInput(_JobInput):
         Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")],
         Annotated[str | int | float | bool, AfterValidator(_setting_value)],
     ] = {}
+
+    @model_validator(mode="after")
+    def _has_options_of_its_own(self) -> Self:
+        if self.tier is not None and self.what != SAM3_DECODER:
+            raise ValueError(f"'tier' is of {SAM3_DECODER}")
+        if self.rehearsal is not None and self.what != _LANDCOVER_DECODER:
+            raise ValueError(f"'rehearsal' is of {_LANDCOVER_DECODER}")
+        return self
 
     def canonical(self) -> dict[str, Any]:
         """What the results depend on; not the time limit, which only divides the work."""

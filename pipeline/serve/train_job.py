@@ -24,7 +24,7 @@ from pipeline.exit_codes import INTERRUPTED
 from pipeline.learning.traced_folder import open_manifest
 from pipeline.serve.image_download import download
 from pipeline.serve.job_context import JobContext, stopped
-from pipeline.serve.job_input import TrainJobInput
+from pipeline.serve.job_input import SAM3_DECODER, TrainJobInput
 from pipeline.serve.run_snapshot import RunSnapshot
 
 _COMMAND: Final = (sys.executable, "-c", "from pipeline.cli import main; main()", "train")
@@ -55,7 +55,8 @@ def run_train_job(asked: TrainJobInput, context: JobContext) -> dict[str, Any]:
     context.report("preparing")
     corrections = snapshot.restore() or _pinned(asked.corrections)
     snapshot.begin(corrections)
-    command = _command(asked, corrections, run, _rehearsal(asked, context))
+    rehearsal = _rehearsal(asked, context)
+    command = _command(asked, corrections, run, rehearsal, context.worker.sam3_weights)
     code = _train(command, run, snapshot, context)
     snapshot.save()
     how = _how_it_ended(run)
@@ -89,11 +90,18 @@ def _rehearsal(asked: TrainJobInput, context: JobContext) -> Path | None:
     return path.replace(folder / _PACK).parent
 
 
-def _command(asked: TrainJobInput, corrections: str, run: Path, data: Path | None) -> list[str]:
+def _command(
+    asked: TrainJobInput,
+    corrections: str,
+    run: Path,
+    data: Path | None,
+    sam3_weights: str | None,
+) -> list[str]:
     """`lotline train` with the job's options; every run can be resumed."""
     options: dict[str, object] = {
         "--from": corrections, "--out": run, "--data": data, "--seed": asked.seed,
         "--steps": asked.steps, "--length": asked.length, "--time-limit": asked.time_limit,
+        "--tier": asked.tier, "--weights": sam3_weights if asked.what == SAM3_DECODER else None,
     }  # fmt: skip
     command = [*_COMMAND, asked.what, "--resume"]
     command += [f"{name}={value}" for name, value in options.items() if value is not None]

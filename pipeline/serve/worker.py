@@ -52,13 +52,20 @@ class WorkerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What jobs use. `turn` is held while the segmenter works: it answers one job at a time."""
+    """What jobs use.
+
+    Attributes:
+        chosen_segmenter: its name in the settings.
+        sam3_weights: what the training of sam3-decoder begins with; None is its default.
+        turn: held while the segmenter works, as it answers one job at a time.
+    """
 
     objects: ObjectStore
     segmenter: Segmenter
     chosen_segmenter: str
     allow_private: bool
     work: Path | None
+    sam3_weights: str | None = None
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -114,8 +121,9 @@ def start_worker(settings: WorkerSettings) -> Worker:
         except OSError as error:
             raise SettingsError(f"{_WORK}: {settings.work} cannot be made ({error})") from error
     return Worker(
-        objects, _segmenter(settings), settings.segmenter, settings.allow_private, settings.work
-    )
+        objects, _segmenter(settings), settings.segmenter, settings.allow_private, settings.work,
+        settings.common.sam3_weights,
+    )  # fmt: skip
 
 
 def _segmenter(settings: WorkerSettings) -> Segmenter:

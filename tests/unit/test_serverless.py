@@ -35,7 +35,12 @@ from pipeline.errors import JobError, ModelError, ObjectStoreError, SettingsErro
 from pipeline.log import configure
 from pipeline.serve import image_download, runpod_handler, train_job
 from pipeline.serve.job_errors import error_answer, failure_of
-from pipeline.serve.job_input import parse_job, public_address, request_sha256
+from pipeline.serve.job_input import (
+    TrainJobInput,
+    parse_job,
+    public_address,
+    request_sha256,
+)
 from pipeline.serve.job_runner import run_job
 from pipeline.serve.runpod_handler import JobHandler, with_api_host
 from pipeline.serve.worker import Worker, start_worker, worker_settings
@@ -88,6 +93,8 @@ def test_the_import_has_no_side_effects_and_loads_nothing_heavy() -> None:
         ({**TRAIN, "time_limit": "soon"}, "time_limit: 'soon' is not a duration"),
         ({**TRAIN, "settings": {"start": "../other"}}, "settings.start: a value has letters"),
         ({**TRAIN, "settings": {"--out": "x"}}, "settings.--out"),
+        ({**TRAIN, "tier": "heads"}, "'tier' is of sam3-decoder"),
+        ({**TRAIN, "what": "sam3-decoder", "rehearsal": "s3://bucket/a"}, "'rehearsal' is of"),
     ],
 )  # fmt: skip
 def test_a_wrong_input_says_what_is_wrong(asked: Any, message: str) -> None:
@@ -365,6 +372,21 @@ def test_every_address_of_a_name_is_tried(
 
 
 # ------------------------------------------------------------------------------ train jobs
+
+
+def test_the_command_of_a_training(tmp_path: Path) -> None:
+    def command(**asked: Any) -> list[str]:
+        _, job = parse_job({"id": "a", "input": {**TRAIN, **asked}})
+        assert isinstance(job, TrainJobInput)
+        return train_job._command(job, "s3://bucket/m.json", tmp_path, None, "facebook/sam3")[3:]
+
+    plain = command(steps=3, time_limit="5m", settings={"batch": 2, "fixed_norms": True})
+    assert plain == [
+        "train", "landcover-decoder", "--resume", "--from=s3://bucket/m.json", f"--out={tmp_path}",
+        "--seed=0", "--steps=3", "--time-limit=5m", "--set=batch=2", "--set=fixed_norms=true",
+    ]  # fmt: skip
+    of_sam3 = command(what="sam3-decoder", tier="mask")
+    assert {"sam3-decoder", "--tier=mask", "--weights=facebook/sam3"} <= set(of_sam3)
 
 
 @pytest.mark.parametrize(
