@@ -12,6 +12,7 @@ from detection.segmenters import DEFAULT_SEGMENTER, SEGMENTERS, build_segmenter,
 from pipeline.errors import SettingsError
 from pipeline.log import LogFormat, LogLevel
 from pipeline.settings import Settings, load_settings
+from pipeline.store.models.answer_check import check_answers
 from pipeline.store.models.champion_file import read_champion
 from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
 from pipeline.store.objects.folder_or_bucket import ObjectStore, open_objects
@@ -129,7 +130,9 @@ def start_worker(settings: WorkerSettings) -> Worker:
 def _segmenter(settings: WorkerSettings) -> Segmenter:
     weights = settings.common.weights_of(settings.segmenter)
     if weights is None and (facts := _champion(settings)) is not None:
-        return build_promoted(facts, settings.common.home / MODEL_CACHE)
+        promoted = build_promoted(facts, settings.common.home / MODEL_CACHE)
+        check_answers(promoted)
+        return promoted
     check_segmenter(settings.segmenter, weights)
     return build_segmenter(settings.segmenter, weights)
 
