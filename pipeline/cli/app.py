@@ -23,6 +23,7 @@ from pipeline.cli.config import config
 from pipeline.cli.corrections import corrections
 from pipeline.cli.db import db
 from pipeline.cli.detect import detect
+from pipeline.cli.doctor import doctor
 from pipeline.cli.evaluate import evaluate
 from pipeline.cli.export import export
 from pipeline.cli.models import models
@@ -64,7 +65,7 @@ def lotline(log_level: log.LogLevel, log_format: log.LogFormat) -> None:
 
 _COMMANDS = (
     batch, detect, evaluate, status, runs, export, parcels, registry, review, corrections, train,
-    models, db, config,
+    models, db, config, doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     lotline.add_command(command)
