@@ -122,7 +122,7 @@ def _segmenter_row(name: str, source: str | None, facts: Mapping[str, Any] | Non
     token = "there is a token" if has_hub_token() else "no token: HF_TOKEN"
     if facts is None:
         return CheckRow(check, "warning", f"SAM3_WEIGHTS is not set ({token})", _GATED)
-    level: CheckLevel = "problem" if name == DEFAULT_SEGMENTER and source is None else "warning"
+    level: CheckLevel = "problem" if name == DEFAULT_SEGMENTER else "warning"
     if facts.get("failed"):
         cure = "Install Lotline again, or free memory"
         return CheckRow(check, level, f"does not load: {facts['failed']}", cure)

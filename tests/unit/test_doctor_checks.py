@@ -197,7 +197,7 @@ def test_weights_that_do_not_load_say_what_to_do(
     assert "lotline train sam3-nano" in rows["segmenter sam3-nano"].cure
     own = Settings(home=tmp_path, landcover_weights=tmp_path)
     rows = {row.check: row for row in torch_probe.segmenter_rows(own)}
-    assert rows["segmenter landcover"].level == "warning"  # not the package's
+    assert rows["segmenter landcover"].level == "problem"  # a batch would use these
     assert rows["segmenter landcover"].cure.startswith("unset LANDCOVER_WEIGHTS")
     assert "SAM3_WEIGHTS is not set" in rows["segmenter sam3"].found
 
