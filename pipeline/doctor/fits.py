@@ -14,7 +14,7 @@ from pipeline.doctor.checks import CheckRow
 _GIB = float(1 << 30)
 # Of SAM3 at full size; docs/training.md names the tiers.
 _NETWORK = 840.4e6
-_TRAINED = {"mask": 2.3e6, "heads": 15.1e6, "deep": 40e6, "full": _NETWORK}
+_TRAINED = {"mask": 2.3e6, "heads": 15.1e6, "deep": 40.4e6, "full": _NETWORK}
 # float32: a weight takes 4 bytes; if it is trained, its gradient and AdamW's two moments 12 more.
 _WEIGHT_BYTES, _TRAINED_BYTES = 4, 12
 

@@ -96,6 +96,7 @@ def disk_folders(home: Path, environment: Mapping[str, str]) -> dict[str, Path]:
     cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return {
         "LOTLINE_HOME": home,
+        "kept views of training": home / "views",
         "HF_HOME": Path(environment.get("HF_HOME") or cache / "huggingface"),
         "the current folder": Path.cwd(),
         "TMPDIR": Path(tempfile.gettempdir()),
@@ -107,6 +108,8 @@ def _disk_row(name: str, folder: Path, existing: Path, *, writable: bool) -> Che
     found = f"{free_gib:.1f} GiB free at {name} ({folder})"
     needed = name == "LOTLINE_HOME"
     elsewhere = f"set {name} to another disk" if name.isupper() else "work on another disk"
+    if name.startswith("kept views"):
+        elsewhere = "train with --set cache=DIR on another disk"
     if not writable:
         cure = f"Make {existing} writable, or {elsewhere}"
         return CheckRow("disk", "problem" if needed else "warning", f"{found}, read-only", cure)
