@@ -5,6 +5,7 @@ A new segmenter implements `interface.Segmenter` and is returned by `build_segme
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -145,7 +146,8 @@ def build_segmenter(
 
     Args:
         weights: for sam3, in a form that `segmenters.sam3.weights` lists; for landcover, a folder
-            that `lotline train` wrote, instead of the package's own. The others need none.
+            that `lotline train` wrote, instead of the package's own; for sam3-tiny and sam3-nano, a
+            delta of the package's own. None need any but sam3.
         for_clicks: for single chips and prompts of any number, so without a compilation.
 
     Raises:
@@ -169,6 +171,8 @@ def build_segmenter(
             f"segmenter {name!r} needs the package {error.name}: install lotline[detection]"
         ) from error
     source = weights if weights and name == "sam3" else str(_shipped_folder(name))
+    if weights and name in _SHIPPED:
+        source = f"{source}{os.pathsep}{weights}"
     chip_px = _SHIPPED[name][1] if name in _SHIPPED else CHIP_PX
     if for_clicks:
         return Sam3(load_weights(source), name, batch=1, fast=False, chip_px=chip_px)

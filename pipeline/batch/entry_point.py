@@ -21,6 +21,7 @@ from pipeline.store.database import Database, open_database
 from pipeline.store.models.champion_holder import ChampionHolder
 from pipeline.store.models.promoted_segmenter import MODEL_CACHE, ChampionBuilder
 from pipeline.store.models.versions import champions
+from pipeline.store.models.weights_source import is_exact
 from pipeline.store.queue import states as queue
 from pipeline.store.reads.county_status import queue_status
 
@@ -66,7 +67,7 @@ def run_batch(
     with open_database(settings.database_url, settings.home) as database:
         _bind(database, opened, progress)
         build_named: BuildSegmenter = partial(build, request.segmenter, weights)
-        if weights is None and build is build_segmenter:
+        if not is_exact(request.segmenter, weights) and build is build_segmenter:
             if holder is not None and request.engine == "local":
                 build_named = _current_of(holder, request.segmenter)
             else:

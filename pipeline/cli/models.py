@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _SHORT = 12
 
-# SAM3's weights are those that SAM3_WEIGHTS names.
-_REGISTERED = ("landcover",)
+# A delta of sam3 belongs to the base that SAM3_WEIGHTS names.
+_REGISTERED = ("landcover", "sam3", "sam3-tiny", "sam3-nano")
 
 _by_option = click.option(
     "--by", default=getpass.getuser, help="Who decides; your user name by default."

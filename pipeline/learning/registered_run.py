@@ -13,6 +13,7 @@ from detection.training.proof import Proof, read_proof
 from pipeline.errors import ModelError
 from pipeline.store.models.model_files import files_in, store_files
 from pipeline.store.models.versions import ModelFacts
+from pipeline.store.models.weights_source import weights_source
 
 
 def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> ModelFacts:
@@ -32,10 +33,11 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
         folder = folder / "weights"
     folder = folder.resolve()  # the weights of a run are a link to those of a checkpoint
     files = files_in(folder)
-    weights_sha256 = build_segmenter(segmenter, str(folder)).weights_sha256
+    weights_sha256 = build_segmenter(segmenter, weights_source(segmenter, folder)).weights_sha256
     if weights_sha256 is None:
         raise ModelError(f"{segmenter} has no weights: choose the segmenter that was trained")
     run = _json(folder.parents[2] / "run.json") if len(folder.parents) > 2 else {}
+    recipe = run.get("recipe_settings", {})
     proof = read_proof(folder.parent)
     if run:
         _check_proof(proof, weights_sha256, folder)
@@ -45,8 +47,8 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
         weights_sha256,
         address,
         store_files(address, weights_sha256, files),
-        tier=str(run.get("task", "")),
-        base_sha256=run.get("recipe_settings", {}).get("start_sha256"),
+        tier=" ".join(str(each) for each in (run.get("task"), recipe.get("tier")) if each),
+        base_sha256=recipe.get("base_sha256", recipe.get("start_sha256")),
         data_sha256=_sha256(manifest),
         settings=run,
         metrics={} if proof is None else asdict(proof),

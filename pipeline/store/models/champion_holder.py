@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from detection.segmenters import build_segmenter, check_name
+from detection.segmenters import check_name
 from pipeline.store.models.load_events import LoadOutcome, record_load
 from pipeline.store.models.promoted_segmenter import (
     UNUSABLE,
@@ -25,6 +25,7 @@ from pipeline.store.models.promoted_segmenter import (
     load_model,
 )
 from pipeline.store.models.versions import ModelVersion, champions, newest_promotion
+from pipeline.store.models.weights_source import build_with
 
 if TYPE_CHECKING:
     from detection.segmenters.interface import Segmenter
@@ -48,7 +49,7 @@ class ChampionHolder:
         database: has the promotions.
         segmenter: a name of `detection.segmenters`.
         cache: for fetched files: LOTLINE_HOME/models.
-        build: builds the segmenter; `build_segmenter` by default.
+        build: builds the segmenter; `build_with` by default.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class ChampionHolder:
         self.name = segmenter
         self._database = database
         self._cache = cache
-        self._build = build or partial(build_segmenter, segmenter)
+        self._build = build or partial(build_with, segmenter)
         self._loading = Lock()
         self._held: LoadedModel | None = None
         # The promotion or rollback that was dealt with last, and that whose weights failed.

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from detection.errors import DetectionError
-from detection.segmenters import build_segmenter
 from pipeline.errors import ModelError
 from pipeline.store.database import open_engine
 from pipeline.store.models.answer_check import LabelShares, check_answers
 from pipeline.store.models.load_events import record_load
 from pipeline.store.models.model_files import fetch_files
 from pipeline.store.models.versions import ModelFacts, ModelVersion
+from pipeline.store.models.weights_source import build_with, weights_source
 
 if TYPE_CHECKING:
     from detection.segmenters.interface import Segmenter
@@ -76,8 +76,8 @@ def build_promoted(
         ObjectStoreError: they cannot be read.
         SegmenterError: they do not fit this version of the segmenter.
     """
-    build = build or partial(build_segmenter, facts.segmenter)
-    segmenter = build(str(fetch_files(facts, cache)))
+    build = build or partial(build_with, facts.segmenter)
+    segmenter = build(weights_source(facts.segmenter, fetch_files(facts, cache)))
     if segmenter.weights_sha256 != facts.weights_sha256:
         raise ModelError(
             f"the registered weights of {facts.segmenter} have the hash "
@@ -142,7 +142,7 @@ def check_usable(version: ModelVersion, champions: Sequence[ModelVersion], cache
         ModelError, SegmenterError: they cannot be used.
         ObjectStoreError: they cannot be read.
     """
-    build = partial(build_segmenter, version.facts.segmenter)
+    build = partial(build_with, version.facts.segmenter)
     before = load_first_good(champions, cache, build, lambda *_: None)
     load_model(version, cache, build, before.shares)
 
@@ -170,7 +170,7 @@ class ChampionBuilder:
         Raises:
             ModelError, SegmenterError, ObjectStoreError: see `load_first_good`.
         """
-        build = partial(build_segmenter, self.segmenter)
+        build = partial(build_with, self.segmenter)
         return load_first_good(self.champions, self.cache, build, self._failed).segmenter
 
     def description(self, weights_sha256: str | None) -> str:

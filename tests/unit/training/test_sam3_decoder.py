@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from detection.segmenters.sam3.preprocess import preprocess
 from detection.segmenters.sam3.segmenter import Sam3
 from detection.segmenters.sam3.sources import DELTA_FILE
 from detection.segmenters.sam3.weights import load_weights
-from detection.training.loop import train
+from detection.training.loop import StepMetrics, train
 from detection.training.proof import read_proof
 from detection.training.recipes import RecipeRequest, Training, build_training
 from detection.training.run_record import read_metrics
@@ -183,24 +184,30 @@ def test_the_least_recently_used_views_make_room(data: Path, tmp_path: Path) -> 
 
 
 def test_a_resumed_run_has_the_same_losses(data: Path, tmp_path: Path) -> None:
-    def run(folder: str, steps_of_process: list[int]) -> list[float]:
-        for limit in steps_of_process:
-            training = decoder_training(data, "deep")  # with dropout
-            seen: list[int] = []
+    """Ended by Ctrl-C, then by the time limit, then resumed: as if never ended."""
 
-            def clock(seen: list[int] = seen, limit: int = limit) -> float:
-                return 1.0 if len(seen) >= limit else 0.0
+    def run(folder: str, stop_at: int = 100, limit_at: int = 100) -> str:
+        training = decoder_training(data, "deep")  # with dropout
+        seen: list[int] = []
 
-            settings = dataclasses.replace(
-                training.settings, steps=4, checkpoint_every=100, read_every=1, time_limit_s=1.0
-            )
-            train(
-                training.task, settings, tmp_path / folder, resume=True, clock=clock,
-                on_step=lambda metrics, seen=seen: seen.append(metrics.step),
-            )  # fmt: skip
-        return [row["loss"] for row in read_metrics(tmp_path / folder)]
+        def on_step(metrics: StepMetrics) -> None:
+            seen.append(metrics.step)
+            if len(seen) == stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
 
-    whole, parts = run("whole", [100]), run("parts", [2, 100])
+        settings = dataclasses.replace(
+            training.settings, steps=4, checkpoint_every=100, read_every=1, time_limit_s=1.0
+        )
+        return train(
+            training.task, settings, tmp_path / folder, resume=True, on_step=on_step,
+            clock=lambda: 1.0 if len(seen) >= limit_at else 0.0,
+        ).ended  # fmt: skip
+
+    assert run("whole") == "finished"
+    assert run("parts", stop_at=1) == "interrupted"
+    assert run("parts", limit_at=1) == "time limit"
+    assert run("parts") == "finished"
+    whole, parts = ([row["loss"] for row in read_metrics(tmp_path / n)] for n in ("whole", "parts"))
     assert len(whole) == 4
     assert parts == pytest.approx(whole, abs=1e-6)
 
