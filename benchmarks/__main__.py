@@ -9,6 +9,7 @@ NAMES = (
     "accuracy", "stages", "county", "rerun", "ray_overhead", "writing", "second_batch",
     "fresh_clone", "tricky_geometries", "registry_loading", "harvest", "points", "kept_parcels",
     "lots", "addresses", "review", "review_masks", "landcover",
+    "sam3_tiers",
 )  # fmt: skip
 
 
