@@ -79,7 +79,7 @@ install: $(READY)
 	@sh scripts/install_postgis.sh
 
 # requirements.lock pins every package, so that all machines have the same versions.
-$(READY): requirements.lock pyproject.toml scripts/install_venv.sh
+$(READY): requirements.lock $(wildcard deploy/runpod.lock) pyproject.toml scripts/install_venv.sh
 	@sh scripts/install_venv.sh $(VENV)
 	@touch $@
 
