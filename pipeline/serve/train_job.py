@@ -224,6 +224,7 @@ def _content(
 ) -> dict[str, Any]:
     """The manifest of a finished run, after its files are stored."""
     record, best = read_run(run), _json(run / "best.json")
+    recipe = record.get("recipe_settings", {})
     checkpoint = f"checkpoints/{best['checkpoint']}"
     names = [name for name in _RECORDS if (run / name).is_file()]
     names += [f"{checkpoint}/proof.json"]
@@ -235,7 +236,7 @@ def _content(
         "type": "train",
         "what": asked.what,
         "corrections": corrections,
-        "base_sha256": record.get("recipe_settings", {}).get("start_sha256"),
+        "base_sha256": recipe.get("base_sha256", recipe.get("start_sha256")),
         "data_sha256": record.get("data_sha256"),
         "weights_sha256": best["weights_sha256"],
         "weights": f"{context.store.files_address}/{checkpoint}/weights",

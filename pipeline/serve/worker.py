@@ -15,6 +15,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.store.models.answer_check import check_answers
 from pipeline.store.models.champion_file import read_champion
 from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
+from pipeline.store.models.weights_source import is_exact
 from pipeline.store.objects.folder_or_bucket import ObjectStore, open_objects
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def start_worker(settings: WorkerSettings) -> Worker:
 
 def _segmenter(settings: WorkerSettings) -> Segmenter:
     weights = settings.common.weights_of(settings.segmenter)
-    if weights is None and (facts := _champion(settings)) is not None:
+    is_named = is_exact(settings.segmenter, weights)
+    if not is_named and (facts := _champion(settings)) is not None:
         promoted = build_promoted(facts, settings.common.home / MODEL_CACHE)
         check_answers(promoted)
         return promoted
