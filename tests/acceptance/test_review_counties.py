@@ -21,7 +21,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 PAGE = Path(__file__).parents[2] / "pipeline" / "review" / "page" / "built" / "panel.js"
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update",
