@@ -59,7 +59,7 @@ def test_one_signal_finishes_the_work_in_progress(
     number: signal.Signals,
 ) -> None:
     batch.stop(number)
-    code, output, errors = batch.wait(60)
+    code, output, errors = batch.wait(120)
     assert code == 130, (output, errors)
     assert "Traceback" not in errors, errors
     assert "lost" not in errors, "no worker process ended before it"
@@ -78,7 +78,7 @@ def test_a_closed_terminal_that_sends_its_signal_again_stops_gracefully(
     for _ in range(3):
         batch.stop(signal.SIGHUP)
         time.sleep(0.02)
-    code, output, errors = batch.wait(60)
+    code, output, errors = batch.wait(120)
     assert code == 130, (output, errors)
     assert "the same command resumes" in output
     assert leased_properties(database.url, KEY) == []
@@ -102,10 +102,10 @@ def test_two_signals_stop_at_once(
     batch.stop()
     time.sleep(0.05)
     batch.stop()
-    code, _, errors = batch.wait(60)
+    code, _, errors = batch.wait(120)
     assert code == 130
     assert "Traceback" not in errors, errors
-    wait_for(lambda: not batch.group(), seconds=20)
+    wait_for(lambda: not batch.group(), seconds=60)
     _assert_next_batch_resumes(county, database, tmp_path)
 
 
@@ -117,10 +117,10 @@ def test_two_signals_end_a_batch_whose_database_is_frozen(
         time.sleep(0.5)
         assert batch.group(), "the first signal waits for the work in progress"
         batch.stop()
-        code, _, errors = batch.wait(30)
+        code, _, errors = batch.wait(120)
         assert code == 130
         assert "the next batch resumes" in errors
-        wait_for(lambda: not batch.group(), seconds=20)
+        wait_for(lambda: not batch.group(), seconds=60)
     _assert_next_batch_resumes(county, database, tmp_path)
 
 

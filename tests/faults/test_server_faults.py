@@ -61,7 +61,7 @@ def county(url: object, **more: object) -> County:
 def source(url: str, time: FakeTime, **more: object) -> ArcGISSource:
     """The source with fake time."""
     there = county(url, **more)
-    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=2.0)
+    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=60)
     return ArcGISSource(there, client, lambda: CircuitBreaker(time.clock))
 
 

@@ -40,11 +40,15 @@ def county(server: FeatureServer, **more: object) -> County:
     )
 
 
-def service(server: FeatureServer, **more: object) -> ParcelBoundaryService:
-    """The service with fake time and a short read timeout."""
+def service(
+    server: FeatureServer, read_timeout_s: float = 60, **more: object
+) -> ParcelBoundaryService:
+    """The service with fake time; each real second of a read timeout is waited for."""
     there = county(server, **more)
     time = FakeTime()
-    client = ArcGISClient.for_county(there, sleep=time.sleep, clock=time.clock, read_timeout_s=0.5)
+    client = ArcGISClient.for_county(
+        there, sleep=time.sleep, clock=time.clock, read_timeout_s=read_timeout_s
+    )
     return ParcelBoundaryService(there, ArcGISSource(there, client))
 
 
@@ -143,7 +147,7 @@ def test_a_point_in_another_county_is_outside(server: FeatureServer) -> None:
     "fault", ["http500", "error_body", "html", "truncated", "close", "hang", "http429"]
 )
 def test_an_outage_is_never_reported_as_no_lot(server: FeatureServer, fault: str) -> None:
-    lookup_service = service(server)
+    lookup_service = service(server, 1 if fault == "hang" else 60)
     lookup_service.check()
     server.fail(fault)
     answer = lookup_service.look_up(inside(server, 0))

@@ -129,7 +129,7 @@ def test_concurrent_stores_do_not_block_each_other(database: Database) -> None:
         other.execute(text("SELECT 1 FROM lotline.parcel_answer ORDER BY id LIMIT 1 FOR UPDATE"))
         done = pool.submit(layer.evict_before, NOW - timedelta(days=30))
         try:
-            done.result(timeout=20)
+            done.result(timeout=60)
         finally:
             other.rollback()
     assert len(layer.read_results(["id:1", "id:2"], STAMP)) == 1

@@ -71,17 +71,17 @@ class FeatureServer:
     @property
     def calls(self) -> list[dict[str, Any]]:
         """The calls since the last fault was set: method, url, agent, form, body_length."""
-        calls: list[dict[str, Any]] = requests.get(f"{self.address}/calls", timeout=10).json()
+        calls: list[dict[str, Any]] = requests.get(f"{self.address}/calls", timeout=60).json()
         return calls
 
     @property
     def most_in_flight(self) -> int:
         """The maximum number of calls in flight since the last fault was set."""
-        most: int = requests.get(f"{self.address}/most_in_flight", timeout=10).json()
+        most: int = requests.get(f"{self.address}/most_in_flight", timeout=60).json()
         return most
 
     def _post(self, path: str, body: dict[str, Any]) -> None:
-        requests.post(f"{self.address}{path}", json=body, timeout=10).raise_for_status()
+        requests.post(f"{self.address}{path}", json=body, timeout=60).raise_for_status()
 
 
 @contextmanager
