@@ -18,6 +18,7 @@
     stop_request    Ctrl-C and SIGTERM
     tiny_recipe     sam3-tiny; tiny_data, tiny_network and losses are its parts
     sam3/           sam3-nano
+    sam3_decoder/   sam3-decoder: SAM3's decoder on corrections
 
 Importing `recipes` loads no torch. The trainer itself needs torch and NumPy only.
 """
