@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from detection.segmenters import SEGMENTERS
 from parcels.untrusted import sanitize_text
+from pipeline.cli.models_export import export
 from pipeline.cli.models_stale import stale
 from pipeline.cli.output import echo, echo_json
 from pipeline.cli.review_database import review_transaction
@@ -48,7 +50,7 @@ def models() -> None:
 @click.option("--note", default="", help="A note for people.")
 @_by_option
 def add(folder: Path, segmenter: str, address: str | None, note: str, by: str) -> None:
-    """Register the weights in FOLDER, which `lotline train` wrote.
+    """Register the weights in FOLDER, which `lotline train` or `lotline models export` wrote.
 
     Nothing uses them before they are promoted.
     """
@@ -68,42 +70,56 @@ def add(folder: Path, segmenter: str, address: str | None, note: str, by: str) -
 @click.option("--segmenter", type=click.Choice(SEGMENTERS), help="Only of this segmenter.")
 @_json_option
 def list_(segmenter: str | None, as_json: bool) -> None:
-    """List registered weights, the newest first."""
+    """List registered weights, the newest first, with state, tier and figures."""
+    from pipeline.store.models.load_events import recent_loads
     from pipeline.store.models.versions import model_states
     from pipeline.store.models.versions import models as registered
 
     with review_transaction() as conn:
         found = registered(conn, segmenter)
         states = model_states(conn, found)
+        last = {each.id: recent_loads(conn, each.facts.segmenter, each.id, 1) for each in found}
     if as_json:
         echo_json(json.dumps([_document(each, states[each.id]) for each in found], indent=2))
         return
     if not found:
         echo("No weights are registered: `lotline models add FOLDER` registers some.")
     for each in found:
-        score = (each.facts.metrics or {}).get("score")
-        shown = "" if score is None else f"  score {score:.3f}"
         echo(
             f"{each.id:>4}  {states[each.id]:<9}  {each.facts.segmenter:<9}  "
             f"{each.facts.weights_sha256[:_SHORT]}  {each.created_at:%Y-%m-%d}  "
-            f"{each.facts.tier}{shown}"
+            f"{each.facts.tier or '-':<17}  {_figures(each)}".rstrip()
         )
+        for load in last[each.id]:
+            if load.outcome == "failed":
+                echo(f"      not usable on {load.place}: {load.detail}")
+    for name in sorted({each.facts.segmenter for each in found}):
+        if not any(each.facts.segmenter == name for each in found if states[each.id] == "champion"):
+            echo(f"{name} has no champion: it uses the package's own weights")
 
 
 @models.command()
 @click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @_json_option
 def show(number: int, as_json: bool) -> None:
-    """Show what registered weights come from, and their figures."""
+    """Show what registered weights come from, their figures, and who loaded them."""
+    from pipeline.store.models.load_events import recent_loads
     from pipeline.store.models.versions import model_states, model_version
 
     with review_transaction() as conn:
         found = model_version(conn, number)
         state = model_states(conn, [found])[number]
+        loads = recent_loads(conn, found.facts.segmenter, number)
     document = _document(found, state)
+    document["loads"] = [
+        {**asdict(each), "created_at": each.created_at.isoformat()} for each in loads
+    ]
     if as_json:
         echo_json(json.dumps(document, indent=2))
         return
+    for each in document.pop("loads"):
+        took = "" if each["took_s"] is None else f" in {each['took_s']:.2f} s"
+        echo(f"{each['created_at']}  {each['outcome']} on {each['place']}{took} {each['detail']}")
     for name, value in document.items():
         shown = json.dumps(value) if isinstance(value, dict) else value
         echo(f"{name:<15} {'' if shown is None else sanitize_text(str(shown), 2000)}")
@@ -156,6 +172,18 @@ def rollback(segmenter: str, reason: str, by: str) -> None:
 
 
 models.add_command(stale)
+models.add_command(export)
+
+
+def _figures(found: ModelVersion) -> str:
+    """The score and the figures by label of the judge, in short."""
+    metrics = found.facts.metrics or {}
+    named = {"score": metrics.get("score"), **(metrics.get("figures") or {})}
+    return "  ".join(
+        f"{sanitize_text(str(name), 20)} {value:.3f}"
+        for name, value in named.items()
+        if isinstance(value, int | float)
+    )
 
 
 @models.command()

@@ -11,6 +11,7 @@ from typing import Any
 from detection.segmenters import build_segmenter
 from detection.training.proof import Proof, read_proof
 from pipeline.errors import ModelError
+from pipeline.learning.model_package import ITEM_NAME, ModelPackage, facts_of, read_package
 from pipeline.store.models.model_files import files_in, store_files
 from pipeline.store.models.versions import ModelFacts
 from pipeline.store.models.weights_source import weights_source
@@ -20,7 +21,7 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
     """Load weights as detection does, store their files, and say what they come from.
 
     Args:
-        folder: of the weights (OUT/weights of a training), or OUT.
+        folder: of the weights (OUT/weights of a training), or OUT; or an exported model.
         address: the folder or the bucket that gets the files.
 
     Raises:
@@ -29,6 +30,8 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
         SegmenterError: they cannot be loaded.
         ObjectStoreError: they cannot be stored.
     """
+    if (package := read_package(folder)) is not None:
+        return _imported(folder, package, segmenter, address, note)
     if not (folder / "config.json").exists() and (folder / "weights").is_dir():
         folder = folder / "weights"
     folder = folder.resolve()  # the weights of a run are a link to those of a checkpoint
@@ -54,6 +57,25 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
         metrics={} if proof is None else asdict(proof),
         note=note,
     )
+
+
+def _imported(
+    folder: Path, package: ModelPackage, segmenter: str, address: str, note: str
+) -> ModelFacts:
+    if package.segmenter != segmenter:
+        raise ModelError(
+            f"{folder} has weights of {package.segmenter}: register them with --segmenter "
+            f"{package.segmenter}"
+        )
+    files = files_in(folder, besides=(ITEM_NAME,))
+    weights_sha256 = build_segmenter(segmenter, str(folder)).weights_sha256
+    if weights_sha256 != package.weights_sha256:
+        raise ModelError(
+            f"the weights of {folder} have the hash {(weights_sha256 or 'none')[:12]}, and its "
+            f"item is of {package.weights_sha256[:12]}: export them again"
+        )
+    store_files(address, package.weights_sha256, files)
+    return facts_of(package, address, note)
 
 
 def _check_proof(proof: Proof | None, weights_sha256: str, folder: Path) -> None:

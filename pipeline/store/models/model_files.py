@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,14 +23,18 @@ _LOCK: Final = ".lock"
 _SUFFIXES: Final = (".safetensors", ".json", ".txt")
 
 
-def files_in(folder: Path) -> dict[str, bytes]:
+def files_in(folder: Path, besides: Collection[str] = ()) -> dict[str, bytes]:
     """The files of a folder of weights.
+
+    Args:
+        besides: names that are not of the weights.
 
     Raises:
         ModelError: it has none, or one of a kind that weights do not have.
     """
     try:
         paths = sorted(path for path in folder.iterdir() if path.is_file())
+        paths = [path for path in paths if path.name not in besides]
         found = {path.name: path.read_bytes() for path in paths}
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be read ({error.strerror})") from error
