@@ -1,4 +1,4 @@
-"""Hot reload at landcover's size: seconds until new weights are in use, and what fails meanwhile."""
+"""Hot reload at landcover's size: seconds until new weights are used, and what fails meanwhile."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
+from benchmarks.commands import ROOT
 from benchmarks.results import Result, save
 from detection.labels import LABELS
 from pipeline.store.database import Database, open_database
 from pipeline.store.models.answer_check import known_chip
 from pipeline.store.models.champion_holder import ChampionHolder
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "integration")]
+sys.path.append(str(ROOT / "tests" / "integration"))
 
 from registered import LANDCOVER, Registered, landcover_folder, pickled
 
