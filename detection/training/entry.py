@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from detection.errors import TrainingError
+from detection.memory_ladder import out_of_memory
 from detection.training.atomic import write_text
 from detection.training.loop import StepMetrics, TrainedState, train
 from detection.training.prove_later import prove_saved
@@ -59,8 +60,24 @@ def run_training(
     """Build the recipe and train it, or measure its checkpoints.
 
     Raises:
-        TrainingError: wrong options or data, or as `train` says.
+        TrainingError: wrong options or data, too little memory, or as `train` says.
     """
+    try:
+        return _run(options, on_message, on_step)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"there is too little memory to load or judge what {options.recipe} needs ({error}). "
+            "Stop other processes, or use another --device; `lotline doctor` says what fits here"
+        ) from error
+
+
+def _run(
+    options: TrainOptions,
+    on_message: Callable[[str], None],
+    on_step: Callable[[StepMetrics], None] | None,
+) -> TrainedState:
     _check(options)
     training = _build(options, on_message)
     settings = _settings(options, training.settings)

@@ -100,18 +100,16 @@ class StepMemory:
     def _no_memory(self) -> str:
         smallest = " and ".join(f"{name} {size}" for name, size in self.sizes.items())
         with_sizes = f" with {smallest}" if smallest else ""
-        if self._device.type == "cuda":
-            cure = (
-                "Stop the processes that `nvidia-smi` lists, use a GPU with more memory, or pass "
-                "--device cpu"
-            )
-        else:
-            cure = "Stop other processes, raise the container's memory limit, or pass --device cuda"
-        return (
-            f"one step of {self._task.name}{with_sizes} does not fit into the memory of "
-            f"{self._ladder.device} ({self._ladder.reason}). {cure}; `lotline doctor` says what "
-            "fits here"
-        )
+        return no_memory_text(f"one step of {self._task.name}{with_sizes}", self._ladder)
+
+
+def no_memory_text(what: str, ladder: MemoryLadder) -> str:
+    """The message where nothing is left to halve."""
+    return (
+        f"{what} does not fit into the memory of {ladder.device} ({ladder.reason}). Stop other "
+        "processes (on a GPU, `nvidia-smi` lists them), raise the container's memory limit, or use "
+        "another --device; `lotline doctor` says what fits here"
+    )
 
 
 class _SavedState:

@@ -25,6 +25,7 @@ from detection.segmenters import (
     check_segmenter,
     supported_labels,
 )
+from detection.segmenters.landcover import segmenter as segmenter_module
 from detection.segmenters.landcover.inference_network import InferenceNetwork, fold_norms
 from detection.segmenters.landcover.network import LandcoverNet
 from detection.segmenters.landcover.segmenter import Landcover
@@ -201,3 +202,16 @@ def test_the_network_as_it_is_run_answers_as_the_trained_one() -> None:
     assert (folded.logits(pixels) - expected).abs().max() < 1e-3
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fold_norms(network).modules())
+
+
+def test_too_little_memory_for_one_chip_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")
+
+    segmenter = Landcover(device="cpu")
+    monkeypatch.setattr(segmenter_module, "input_pixels", full)
+    with pytest.raises(
+        SegmenterError, match=r"CPU has too little memory for one chip \("
+    ) as caught:
+        segmenter.segment([chip(noise(160))], [LABELS["lawn"]])
+    assert "`lotline doctor`" in str(caught.value)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import Sam3Model
 
+from detection.errors import TrainingError
+from detection.memory_ladder import MemoryLadder
 from detection.segmenters.sam3.forward import Pyramid, encode_image, feature_pyramid
 from detection.segmenters.sam3.prompts import PhraseCache, TextTokens
 from detection.training.sam3.matcher import MatchedObjects
@@ -15,9 +17,11 @@ from detection.training.sam3_decoder.batches import batch_targets, object_places
 from detection.training.sam3_decoder.chip_views import ChipView, ViewRules
 from detection.training.sam3_decoder.kept_views import KeptViews, tensors_sha256, text_sha256
 from detection.training.sam3_decoder.step import BeforeMasks, before_masks
+from detection.training.step_memory import device_text, no_memory_text
 
-# Views that the encoder gets at once on a GPU.
-_GPU_BATCH = 8
+# Views that the encoder gets at once; a CPU gains nothing from more.
+_AT_ONCE = {"cuda": 8, "cpu": 1}
+_VIEWS = "views at once"
 # Beside the tensors whose sizes are known: names, and the queries of objects.
 _HEADER_BYTES = 1 << 16
 
@@ -106,15 +110,30 @@ class FrozenViews:
             self._kept.write(self._tokens_name(view), {"tokens": tokens[0]})
 
     def _encoded(self, views: Sequence[ChipView]) -> Iterator[tuple[ChipView, Tensor]]:
-        """Each view with its tokens (1, s x s, channels)."""
-        on_gpu = self._device.type == "cuda"
-        step = _GPU_BATCH if on_gpu else 1
-        for start in range(0, len(views), step):
-            part = views[start : start + step]
-            pixels = torch.stack([view.pixels(self._rules) for view in part]).to(self._device)
-            with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, on_gpu):
-                tokens = encode_image(self._model, pixels)
+        """Each view with its tokens (1, s x s, channels).
+
+        Raises:
+            TrainingError: not even one view fits into memory.
+        """
+        at_once = _AT_ONCE.get(self._device.type, 1)
+        ladder = MemoryLadder({_VIEWS: at_once}, device_text(self._device))
+        start = 0
+        while start < len(views):
+            part = views[start : start + ladder[_VIEWS]]
+            tokens = ladder.attempt(self._encode, part)
+            if tokens is None:
+                if not ladder.halve({_VIEWS: len(part)}):
+                    raise TrainingError(no_memory_text("the encoder of one view", ladder))
+                continue
+            start += len(part)
             yield from ((view, tokens[row : row + 1]) for row, view in enumerate(part))
+
+    @torch.no_grad()
+    def _encode(self, views: Sequence[ChipView]) -> Tensor:
+        pixels = torch.stack([view.pixels(self._rules) for view in views]).to(self._device)
+        kind = self._device.type
+        with torch.autocast(kind, torch.bfloat16, kind == "cuda"):
+            return encode_image(self._model, pixels)
 
     def _before_tensors(self, view: ChipView, tokens: Tensor, pyramid: bool) -> dict[str, Tensor]:
         truth = batch_targets([view.truth], self._device)

@@ -68,7 +68,7 @@ class TierTask:
             self._frozen.keep_before(views, settings.keep_pyramid, on_message)
         elif self._tier != "full":
             self._frozen.keep_tokens(views, on_message)
-        self._batch = settings.batch
+        self._batch, self._prompts = settings.batch, rules.prompts
         self._rehearsal_share = settings.rehearsal_share if rehearsal else 0.0
         self._sources = (corrections, rehearsal)
         queries = int(model.detr_decoder.query_embed.weight.shape[0])
@@ -80,12 +80,14 @@ class TierTask:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """The views in a step."""
-        return {"batch": self._batch}
+        """The views in a step, and the prompts of each; what is kept for `mask` has all of them."""
+        batch = {"batch": self._batch}
+        return batch if self._tier == "mask" else {**batch, "prompts": self._prompts}
 
     def resize(self, sizes: Mapping[str, int]) -> None:
-        """Draw fewer views, with the same share of rehearsal."""
+        """Draw fewer views, with the same share of rehearsal, and fewer prompts of each."""
         self._batch = sizes["batch"]
+        self._prompts = sizes.get("prompts", self._prompts)
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms of a step's views."""
@@ -106,10 +108,17 @@ class TierTask:
         """The views of a step: corrections, then rehearsal."""
         random = np.random.default_rng((self._rules.seed, step))
         counts = split_batch(self._batch, self._rehearsal_share, step)
-        return [
+        views = [
             source[row]
             for source, count in zip(self._sources, counts, strict=True)
             for row in (random.integers(len(source), size=count) if count else ())
+        ]
+        if self._prompts == self._rules.prompts:
+            return views
+        chosen = [random.choice(self._rules.prompts, self._prompts, replace=False) for _ in views]
+        return [
+            dataclasses.replace(view, truth=view.truth.of_prompts(sorted(prompts.tolist())))
+            for view, prompts in zip(views, chosen, strict=True)
         ]
 
     def parameter_groups(self) -> list[ParameterGroup]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,6 +61,22 @@ class ViewTruth:
     boxes: Tensor
     masks: Tensor
     window: Tensor
+
+    def of_prompts(self, chosen: Sequence[int]) -> ViewTruth:
+        """The truth of some of the prompts, given in ascending order, and of their objects."""
+        places = torch.tensor(chosen, dtype=torch.long)
+        number = {place: index for index, place in enumerate(chosen)}
+        kept = torch.isin(self.rows.long(), places)
+        rows = [number[place] for place in self.rows[kept].tolist()]
+        by_prompt = ("semantic", "weight", "negatives", "present", "present_weight", "scored")
+        return replace(
+            self,
+            phrases=tuple(self.phrases[place] for place in chosen),
+            rows=torch.tensor(rows, dtype=torch.uint8),
+            boxes=self.boxes[kept],
+            masks=self.masks[kept],
+            **{name: getattr(self, name)[places] for name in by_prompt},
+        )
 
 
 def view_pixels(chip: ChipArrays, pose: ViewPose, side_px: int, gsd_m: float) -> Tensor:

@@ -176,7 +176,7 @@ def _short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int, name: str) -> l
 
 
 def test_the_batch_is_halved_when_out_of_memory(
-    model: Sam3Model, monkeypatch: pytest.MonkeyPatch
+    model: Sam3Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     chips = [_chip(seed) for seed in range(8)]
     roomy = Sam3(Weights(copy.deepcopy(model), "5a"), device="cpu", batch=8)
@@ -186,6 +186,9 @@ def test_the_batch_is_halved_when_out_of_memory(
     found = sam3.segment(chips, [LAWN])
     assert tried == [8, 4, 2, 2, 2, 2]
     assert sam3.batch == 2  # learnt for the chips that follow
+    assert [text.partition(" does")[0] for text in caplog.messages] == [
+        "chips per batch 8", "chips per batch 4",
+    ]  # fmt: skip
     assert sam3.encoder_calls == 8
     assert all(_equal(a, b) for a, b in zip(found, expected, strict=True))
 

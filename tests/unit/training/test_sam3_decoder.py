@@ -6,14 +6,16 @@ import dataclasses
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from labelledchips import SMALL, painted_lot, write_labelled_chips, write_small_sam3
 from safetensors.torch import save_file
+from torch import Tensor
 
 from detection.errors import SegmenterError, TrainingError
 from detection.segmenters.sam3.forward import encode_image
@@ -24,7 +26,9 @@ from detection.segmenters.sam3.weights import load_weights
 from detection.training.loop import StepMetrics, train
 from detection.training.proof import read_proof
 from detection.training.recipes import RecipeRequest, Training, build_training
-from detection.training.run_record import read_metrics
+from detection.training.run_record import read_metrics, read_run
+from detection.training.sam3_decoder import frozen_views
+from detection.training.sam3_decoder import task as task_module
 from detection.training.sam3_decoder.batches import batch_targets
 from detection.training.sam3_decoder.chips import read_chips
 from detection.training.sam3_decoder.delta import delta_metadata, delta_tensors
@@ -244,6 +248,80 @@ def test_half_of_a_batch_is_rehearsal(data: Path) -> None:
     task.resize({"batch": 2})
     assert [view.chip.name in {"chip-8", "chip-9"} for view in task.views(0)] == [False, True]
     assert alone.data_sha256 != task.data_sha256
+
+
+@pytest.mark.parametrize("tier", ["heads", "deep"])
+def test_a_step_can_have_fewer_prompts(data: Path, tier: str) -> None:
+    task = task_of(data, tier, batch="1")
+    assert task.sizes == {"batch": 1, "prompts": 3}
+    full = {step: task.views(step) for step in range(6)}
+    asked = task.data_sha256
+    for prompts in (2, 1):
+        task.resize({"batch": 1, "prompts": prompts})
+        seen = set()
+        for step, [whole] in full.items():
+            [view] = task.views(step)
+            truth, all_of = view.truth, whole.truth
+            assert len(truth.phrases) == prompts
+            at = [all_of.phrases.index(phrase) for phrase in truth.phrases]
+            assert at == sorted(at)
+            assert torch.equal(truth.semantic, all_of.semantic[at])
+            assert (
+                truth.masks.shape[0]
+                == len(truth.rows)
+                == sum(int(row) in at for row in all_of.rows)
+            )
+            for row, mask in zip(truth.rows.tolist(), truth.masks, strict=True):
+                assert (mask <= truth.semantic[row].int() + 1).all()
+            seen.update(truth.phrases)
+            assert all(bool(term.isfinite()) for term in task.loss(step).values())
+        assert len(seen) >= 3  # all take their turn
+    assert task.data_sha256 == asked
+    assert task_of(data, "mask").sizes == {"batch": 2}  # what is kept has all prompts
+
+
+def test_prompts_are_halved_where_one_view_does_not_fit(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = task_module.token_losses
+
+    def short(model: Any, tokens: Tensor, text: Any, *rest: Any) -> Any:
+        if len(text.tokens) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, tokens, text, *rest)
+
+    monkeypatch.setattr(task_module, "token_losses", short)
+    training = decoder_training(data, "heads")
+    settings = dataclasses.replace(training.settings, steps=2)
+    train(training.task, settings, tmp_path)
+    assert read_run(tmp_path)["memory"] == {
+        "asked": {"batch": 2, "prompts": 3}, "used": {"batch": 1, "prompts": 2},
+    }  # fmt: skip
+
+
+def test_the_encoder_gets_fewer_views_at_once_where_memory_is_short(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = frozen_views.encode_image, []
+
+    def short(most: int) -> Callable[..., Tensor]:
+        def encode(model: Any, pixels: Tensor) -> Tensor:
+            tried.append(len(pixels))
+            if len(pixels) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(model, pixels)
+
+        return encode
+
+    monkeypatch.setattr(frozen_views, "_AT_ONCE", {"cpu": 8})
+    monkeypatch.setattr(frozen_views, "encode_image", short(2))
+    task_of(data, cache=str(tmp_path / "some"))
+    assert tried[:3] == [6, 3, 2]
+    assert sum(tried[2:]) == 6
+    monkeypatch.setattr(frozen_views, "encode_image", short(0))
+    with pytest.raises(TrainingError, match="the encoder of one view does not fit") as caught:
+        task_of(data, cache=str(tmp_path / "none"))
+    assert "`lotline doctor`" in str(caught.value)
 
 
 def test_what_a_chip_teaches(data: Path) -> None:

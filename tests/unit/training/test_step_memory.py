@@ -16,6 +16,7 @@ from trainingtasks import LineTask
 
 from detection.errors import TrainingError
 from detection.memory_ladder import MemoryLadder, out_of_memory
+from detection.training import entry
 from detection.training.loop import StepMetrics, train
 from detection.training.optimizer import GuardedOptimizer
 from detection.training.random_states import random_states
@@ -188,6 +189,18 @@ def test_a_step_that_never_fits_says_what_to_do(
     assert not (tmp_path / "run.json").exists()
 
 
+def test_data_that_do_not_fit_are_an_error_with_a_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(entry, "build_training", full)
+    with pytest.raises(TrainingError, match="too little memory to load or judge") as caught:
+        entry.run_training(entry.TrainOptions("sam3-tiny", tmp_path), lambda _: None)
+    assert "`lotline doctor`" in str(caught.value)
+
+
 def test_another_error_is_not_a_lack_of_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +285,7 @@ print(train(Wide(), settings, folder).ended, read_run(folder)["memory"]["used"][
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_a_real_lack_of_memory_on_a_cpu(tmp_path: Path) -> None:
     done = subprocess.run(
