@@ -71,7 +71,7 @@ def run_inference(
 
 def _read(key: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
     try:
-        return _with_view(imagery.read(*key), key, imagery)
+        return with_view(imagery.read(*key), key, imagery)
     except NoImagery as error:
         result = LotResult("no_imagery", reason=error.reason, detail=str(error))
         return ChipFailure(result, error.failed_sources)
@@ -79,8 +79,12 @@ def _read(key: ChipKey, imagery: ImagerySource) -> Chip | ChipFailure:
         return ChipFailure(LotResult("unavailable", reason="imagery", detail=str(error)))
 
 
-def _with_view(chip: Chip, key: ChipKey, imagery: ImagerySource) -> Chip:
-    """The chip with its view, where it lies partly beyond imagery whose extent is known."""
+def with_view(chip: Chip, key: ChipKey, imagery: ImagerySource) -> Chip:
+    """The chip with its view, where it lies partly beyond imagery whose extent is known.
+
+    Raises:
+        NoImagery, ImageryUnavailable: the view cannot be read.
+    """
     grid, window = key
     extent_around = getattr(imagery, "extent_around", None)
     if extent_around is None or chip.valid.all():

@@ -16,6 +16,7 @@ from detection.clip import LotLines
 from detection.errors import DetectionError, ImageryChanged, ImageryUnavailable, NoImagery
 from detection.imagery.interface import ImagerySource
 from detection.imagery.pixel_grid import union
+from detection.inference import with_view
 from detection.lot_imagery import lot_imagery
 from detection.mosaic import Mosaic, join_mosaics, mosaic_of
 from parcels.boundary import Boundary
@@ -46,6 +47,7 @@ class LotChips:
         self._gsd_m = gsd_m
         self._lines = lines
         self._chips: OrderedDict[ChipKey, Chip] = OrderedDict()
+        self._views: OrderedDict[ChipKey, Chip | None] = OrderedDict()
         self._checked: OrderedDict[tuple[bytes, str], None] = OrderedDict()
 
     def plan(self, boundary: Boundary) -> ChipPlan:
@@ -75,6 +77,17 @@ class LotChips:
             ImageryUnavailable: the server is temporarily unavailable.
         """
         return _remember(self._chips, key, lambda: self._imagery.read(*key), _CACHED_CHIPS)
+
+    def view(self, key: ChipKey) -> Chip | None:
+        """What the segmenter saw instead of a chip that lies partly beyond the imagery.
+
+        Raises:
+            NoImagery, ImageryUnavailable: as `chip`.
+        """
+        return _remember(
+            self._views, key, lambda: with_view(self.chip(key), key, self._imagery).view,
+            _CACHED_CHIPS,
+        )  # fmt: skip
 
     def on_grid(self, boundary: Boundary, plan: ChipPlan) -> MultiPolygon:
         """The lot in the CRS of the plan's grid, aligned with the imagery."""

@@ -11,6 +11,7 @@
     ├── ObjectStoreError         an object in a folder or a bucket cannot be read or written
     ├── ManifestError            a manifest of exported corrections is missing or damaged
     ├── ModelError               trained weights cannot be registered, found or promoted
+    ├── LearningError            a round of learning cannot be run
     ├── ImageListError           an argument of `lotline detect` means no image
     ├── ImageResultError         results of an image cannot be written, or would replace others
     ├── JobError                 a job of the serverless worker fails
@@ -66,6 +67,10 @@ class ManifestError(PipelineError):
 
 class ModelError(PipelineError):
     """Trained weights cannot be registered, found, promoted or fetched."""
+
+
+class LearningError(PipelineError):
+    """A round of learning cannot be run, or its training made no weights that can be used."""
 
 
 class ImageListError(PipelineError):

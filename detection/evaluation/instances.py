@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import StringIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,8 +151,13 @@ def average_precision_of(
     return np.where(truths > 0, values, np.nan)
 
 
-def coco_average_precision(windows: Sequence[WindowObjects]) -> tuple[float, float]:
+def coco_average_precision(
+    windows: Sequence[WindowObjects], of: Literal["segm", "bbox"] = "segm"
+) -> tuple[float, float]:
     """(AP at IoU 0.5, AP over 0.5 to 0.95) by faster-coco-eval; each window is an image.
+
+    Args:
+        of: masks, or the boxes around them.
 
     Raises:
         ModuleNotFoundError: the extra `evaluation` is not installed.
@@ -185,7 +190,7 @@ def coco_average_precision(windows: Sequence[WindowObjects]) -> tuple[float, flo
             "annotations": truths,
             "categories": [{"id": 1, "name": "object"}],
         })  # fmt: skip
-        evaluation = COCOeval_faster(truth, truth.loadRes(found), "segm", print_function=_silent)
+        evaluation = COCOeval_faster(truth, truth.loadRes(found), of, print_function=_silent)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

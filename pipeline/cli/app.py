@@ -26,6 +26,7 @@ from pipeline.cli.detect import detect
 from pipeline.cli.doctor import doctor
 from pipeline.cli.evaluate import evaluate
 from pipeline.cli.export import export
+from pipeline.cli.learn import learn
 from pipeline.cli.models import models
 from pipeline.cli.options import file_defaults, setting
 from pipeline.cli.output import echo, print_message
@@ -65,7 +66,7 @@ def lotline(log_level: log.LogLevel, log_format: log.LogFormat) -> None:
 
 _COMMANDS = (
     batch, detect, evaluate, status, runs, export, parcels, registry, review, corrections, train,
-    models, db, config, doctor,
+    models, learn, db, config, doctor,
 )  # fmt: skip
 for command in _COMMANDS:
     lotline.add_command(command)

@@ -83,18 +83,18 @@ def export(
     with open_existing(settings.database_url, settings.home) as database:
         if database is None:
             raise StoreError("nothing is reviewed yet: run `lotline batch`, then `lotline review`")
-        counties = _counties(database, settings, names, registry or settings.registry)
+        counties = reviewed_counties(database, settings, names, registry or settings.registry)
         shown = TotalProgress(progress("properties"), "exporting")
         try:
             report = export_corrections(database.engine, counties, objects, rule, shown.update)
         finally:
             shown.stop()
-    _show(report, objects.address)
+    show_export(report, objects.address)
     if report.skipped:
         sys.exit(1)
 
 
-def _counties(
+def reviewed_counties(
     database: Database, settings: Settings, names: tuple[str, ...], registry: Path | None
 ) -> list[DetectionCounty]:
     """The counties with these names, else all that have results."""
@@ -111,7 +111,8 @@ def _counties(
     return [each.county for each in opened]
 
 
-def _show(report: CorrectionsReport, address: str) -> None:
+def show_export(report: CorrectionsReport, address: str) -> None:
+    """Print what an export wrote, and what it skipped."""
     for skipped in report.skipped[:_MAX_SHOWN]:
         name = sanitize_text(skipped.property_id)
         echo(f"skipped {skipped.county} {name}: {sanitize_text(skipped.why, 600)}", err=True)

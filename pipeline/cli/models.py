@@ -12,6 +12,7 @@ import click
 
 from detection.segmenters import SEGMENTERS
 from parcels.untrusted import sanitize_text
+from pipeline.cli.judge import judge, judgement_document, judgement_lines
 from pipeline.cli.models_export import export
 from pipeline.cli.models_stale import stale
 from pipeline.cli.output import echo, echo_json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.store.models.versions import ModelVersion
 
 _SHORT = 12
+_GATE = {"passed": "passed the gate", "refused": "refused", "too_few": "too few lots to decide"}
 
 # A delta of sam3 belongs to the base that SAM3_WEIGHTS names.
 _REGISTERED = ("landcover", "sam3", "sam3-tiny", "sam3-nano")
@@ -33,7 +35,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 
 @click.group()
 def models() -> None:
-    """Trained weights: register, promote and roll back."""
+    """Trained weights: register, judge, promote and roll back."""
 
 
 @models.command()
@@ -63,7 +65,7 @@ def add(folder: Path, segmenter: str, address: str | None, note: str, by: str) -
     with review_transaction() as conn:
         number = register_model(conn, facts, by)
     echo(f"model {number}: {segmenter} {facts.weights_sha256[:_SHORT]}, a candidate")
-    echo(f"`lotline models promote {number}` has batches use it")
+    echo(f"`lotline models judge {number}` compares it with the champion")
 
 
 @models.command("list")
@@ -71,6 +73,7 @@ def add(folder: Path, segmenter: str, address: str | None, note: str, by: str) -
 @_json_option
 def list_(segmenter: str | None, as_json: bool) -> None:
     """List registered weights, the newest first, with state, tier and figures."""
+    from pipeline.store.models.judgements import newest_verdicts
     from pipeline.store.models.load_events import recent_loads
     from pipeline.store.models.versions import model_states
     from pipeline.store.models.versions import models as registered
@@ -79,16 +82,21 @@ def list_(segmenter: str | None, as_json: bool) -> None:
         found = registered(conn, segmenter)
         states = model_states(conn, found)
         last = {each.id: recent_loads(conn, each.facts.segmenter, each.id, 1) for each in found}
+        verdicts = newest_verdicts(conn)
     if as_json:
-        echo_json(json.dumps([_document(each, states[each.id]) for each in found], indent=2))
+        documents = [
+            _document(each, states[each.id]) | {"gate": verdicts.get(each.id)} for each in found
+        ]
+        echo_json(json.dumps(documents, indent=2))
         return
     if not found:
         echo("No weights are registered: `lotline models add FOLDER` registers some.")
     for each in found:
+        gate = f"  {_GATE[verdicts[each.id]]}" if each.id in verdicts else ""
         echo(
             f"{each.id:>4}  {states[each.id]:<9}  {each.facts.segmenter:<9}  "
             f"{each.facts.weights_sha256[:_SHORT]}  {each.created_at:%Y-%m-%d}  "
-            f"{each.facts.tier or '-':<17}  {_figures(each)}".rstrip()
+            f"{each.facts.tier or '-':<17}  {_figures(each)}{gate}".rstrip()
         )
         for load in last[each.id]:
             if load.outcome == "failed":
@@ -103,6 +111,7 @@ def list_(segmenter: str | None, as_json: bool) -> None:
 @_json_option
 def show(number: int, as_json: bool) -> None:
     """Show what registered weights come from, their figures, and who loaded them."""
+    from pipeline.store.models.judgements import judgements
     from pipeline.store.models.load_events import recent_loads
     from pipeline.store.models.versions import model_states, model_version
 
@@ -110,11 +119,13 @@ def show(number: int, as_json: bool) -> None:
         found = model_version(conn, number)
         state = model_states(conn, [found])[number]
         loads = recent_loads(conn, found.facts.segmenter, number)
+        judged = judgements(conn, number)
     document = _document(found, state)
     document["loads"] = [
         {**asdict(each), "created_at": each.created_at.isoformat()} for each in loads
     ]
     if as_json:
+        document["judgements"] = [judgement_document(each) for each in judged]
         echo_json(json.dumps(document, indent=2))
         return
     for each in document.pop("loads"):
@@ -123,6 +134,11 @@ def show(number: int, as_json: bool) -> None:
     for name, value in document.items():
         shown = json.dumps(value) if isinstance(value, dict) else value
         echo(f"{name:<15} {'' if shown is None else sanitize_text(str(shown), 2000)}")
+    if judged:
+        by = sanitize_text(judged[0].judged_by)
+        echo(f"\nJudged by {by}, {judged[0].created_at:%Y-%m-%d %H:%M}:\n")
+        for line in judgement_lines(judged[0]):
+            echo(line)
 
 
 @models.command()
@@ -139,6 +155,16 @@ def promote(number: int, reason: str, despite_gate: str, by: str) -> None:
     They must have passed the gate (`lotline models judge`) against the champion of today. The files
     are fetched, loaded and tried on a known chip first: weights that cannot be used are not
     promoted.
+    """
+    promote_registered(number, by, reason, despite_gate)
+
+
+def promote_registered(number: int, by: str, reason: str = "", despite_gate: str = "") -> None:
+    """Load registered weights, and make them the champion.
+
+    Raises:
+        ModelError: the gate does not let them pass, or they cannot be used.
+        ObjectStoreError, SegmenterError: likewise.
     """
     from pipeline.settings import load_settings
     from pipeline.store.models.promoted_segmenter import MODEL_CACHE, check_usable
@@ -171,6 +197,7 @@ def rollback(segmenter: str, reason: str, by: str) -> None:
     echo(f"{segmenter} uses {what} from now on")
 
 
+models.add_command(judge)
 models.add_command(stale)
 models.add_command(export)
 

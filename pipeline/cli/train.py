@@ -148,7 +148,9 @@ def _corrections(
     """The folder of training data that exported corrections become, and the training's settings."""
     from detection.training.atomic import write_text
     from pipeline.learning.labelled_folder import write_labelled_folder
+    from pipeline.learning.registered_run import ADDRESS
     from pipeline.learning.traced_folder import open_manifest, write_traced_folder
+    from pipeline.store.objects.folder_or_bucket import lasting_address
 
     if what not in (_TRACED, _LABELLED):
         raise click.UsageError(
@@ -159,6 +161,7 @@ def _corrections(
     write = write_labelled_folder if what == _LABELLED else write_traced_folder
     counts = write(objects, manifest, folder)
     write_text(folder / "manifest.json", manifest.model_dump_json(indent=1))
+    write_text(folder / ADDRESS, lasting_address(objects.address))
     echo(
         f"{counts['train']:,} corrected images to train on, {counts['validation']:,} to judge by",
         err=True,

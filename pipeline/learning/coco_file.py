@@ -55,6 +55,16 @@ def run_lengths(mask: BinaryMask) -> list[int]:
     return [0, *runs] if len(flat) and flat[0] else runs
 
 
+def mask_of_runs(runs: Sequence[int], height: int, width: int) -> BinaryMask:
+    """The mask (height, width) of `run_lengths`.
+
+    Raises:
+        ValueError: the runs are not as long as the mask.
+    """
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(width, height).T
+
+
 def coco_document(
     pairs: Sequence[Pair], objects: Mapping[str, Sequence[CocoObject]], labels: Sequence[str]
 ) -> bytes:

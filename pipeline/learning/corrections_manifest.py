@@ -85,6 +85,11 @@ def parse_manifest(data: bytes, where: str) -> CorrectionsManifest:
     return manifest
 
 
+def manifest_sha256(manifest: CorrectionsManifest) -> str:
+    """The hash by which a manifest is named, and by which weights name what they learned from."""
+    return hashlib.sha256(manifest.model_dump_json(indent=1).encode()).hexdigest()
+
+
 def write_manifest(objects: ObjectStore, manifest: CorrectionsManifest) -> str:
     """Write a manifest under its hash, then as the newest; returns its SHA-256.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from pipeline.errors import ManifestError
 from pipeline.learning.corrections_manifest import MANIFESTS, parse_manifest
 from pipeline.learning.pair import StoredFile
 from pipeline.store.objects.folder_or_bucket import ObjectStore, content_key, content_sha256
@@ -12,6 +14,23 @@ from pipeline.store.objects.folder_or_bucket import ObjectStore, content_key, co
 _FOLDERS: Final = ("chips", "masks", "coco")
 # A file that is younger may be of an export that is running.
 _SWEPT_AFTER: Final = timedelta(days=1)
+
+
+def stored_bytes(objects: ObjectStore, file: StoredFile) -> bytes:
+    """The bytes of a file that a manifest names.
+
+    Raises:
+        ManifestError: it is missing, or has another hash.
+        ObjectStoreError: it cannot be read.
+    """
+    data = objects.get(file.key)
+    if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
+        problem = "is missing" if data is None else "is not what was exported (its hash differs)"
+        raise ManifestError(
+            f"{objects.address}/{file.key} {problem}: delete it if it is there, and export again "
+            "into an empty folder"
+        )
+    return data
 
 
 class ExportFiles:

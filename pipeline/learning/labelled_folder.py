@@ -15,8 +15,9 @@ from detection.training.sam3_decoder.chips import CHIPS_FILE, FORMAT, default_ki
 from pipeline.errors import ManifestError
 from pipeline.learning.coco_file import CocoObject, objects_in
 from pipeline.learning.corrections_manifest import CorrectionsManifest
+from pipeline.learning.export_files import stored_bytes
 from pipeline.learning.pair import LabelMask, Pair
-from pipeline.learning.traced_folder import stored_bytes, write_image
+from pipeline.learning.traced_folder import write_image
 from pipeline.store.objects.folder_or_bucket import ObjectStore
 
 

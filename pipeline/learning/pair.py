@@ -69,8 +69,10 @@ class Pair(_Document):
         split, block: set when all pairs are known; the block of ground decides the split.
         chip: a GeoTIFF of the pixels that the segmenter saw.
         chip_sha256: of these pixels, as detections name them.
+        view: what the segmenter saw instead, where the chip lies partly beyond the imagery.
         lot: a PNG of 0 and 255: the pixels that people have judged, inside the lot.
         boundary: the lot as GeoJSON, EPSG:4326; `boundary_source` is "lot" or "buffer_30m".
+        lot_offset_m, line_tolerance_m: of the county's lot lines on its imagery, as `LotLines`.
     """
 
     id: str
@@ -87,10 +89,13 @@ class Pair(_Document):
     captured_on: str | None
     chip: StoredFile
     chip_sha256: str
+    view: StoredFile | None = None
     lot: StoredFile
     boundary: dict[str, Any]
     boundary_source: str
     boundary_version: str
+    lot_offset_m: tuple[float, float] = (0.0, 0.0)
+    line_tolerance_m: float = 1.5
     parcel_ids: tuple[str, ...]
     segmenter: SegmenterView
     labels: dict[str, LabelMask]
@@ -101,4 +106,5 @@ class Pair(_Document):
     @property
     def files(self) -> list[StoredFile]:
         """All files of the pair."""
-        return [self.chip, self.lot, *(each.mask for each in self.labels.values())]
+        own = [self.chip, self.lot, *(each.mask for each in self.labels.values())]
+        return own if self.view is None else [*own, self.view]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -51,7 +51,7 @@ class PairSource:
             found.labels, found.imagery_sha256, found.measured, found.is_audited,
             [(each.id, each.version, each.label) for each in found.objects],
             [each.id for each in found.events],
-            self.view.model_dump(), self.lines.offset_m,
+            self.view.model_dump(), self.lines.offset_m, self.lines.tolerance_m,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
@@ -104,7 +104,8 @@ def build_pairs(source: PairSource, chips: LotChips, store: Store) -> list[Built
             continue
         judged = pixels_of([lot], (chip.height, chip.width), chip.transform) & chip.valid
         if judged.any():
-            built.append(_pair(source, plan, number, chip, judged, store))
+            seen = replace(chip, view=chips.view(key))
+            built.append(_pair(source, plan, number, seen, judged, store))
     return built
 
 
@@ -134,10 +135,13 @@ def _pair(
         captured_on=chip.captured_on,
         chip=store("chips", chip_tiff(chip), ".tif"),
         chip_sha256=chip.sha256,
+        view=None if chip.view is None else store("chips", chip_tiff(chip.view), ".tif"),
         lot=store("masks", mask_png(judged), ".png"),
         boundary=json.loads(shapely.to_geojson(found.boundary.geometry)),
         boundary_source=found.boundary.source,
         boundary_version=found.boundary.version,
+        lot_offset_m=source.lines.offset_m,
+        line_tolerance_m=source.lines.tolerance_m,
         parcel_ids=found.boundary.parcel_ids,
         segmenter=source.view,
         labels={

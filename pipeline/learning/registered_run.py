@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from detection.segmenters import build_segmenter
 from detection.training.proof import Proof, read_proof
@@ -15,6 +15,9 @@ from pipeline.learning.model_package import ITEM_NAME, ModelPackage, facts_of, r
 from pipeline.store.models.model_files import files_in, store_files
 from pipeline.store.models.versions import ModelFacts
 from pipeline.store.models.weights_source import weights_source
+
+ADDRESS: Final = "address.txt"
+"""In the run's folder of corrections: the folder or bucket that they are from."""
 
 
 def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> ModelFacts:
@@ -45,6 +48,8 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
     if run:
         _check_proof(proof, weights_sha256, folder)
     manifest = folder.parents[2] / "corrections" / "manifest.json" if run else None
+    if manifest is not None and (learned_from := _text(manifest.with_name(ADDRESS))):
+        run = {**run, "corrections": learned_from}
     return ModelFacts(
         segmenter,
         weights_sha256,
@@ -87,6 +92,13 @@ def _check_proof(proof: Proof | None, weights_sha256: str, folder: Path) -> None
         )
     if proof.weights_sha256 != weights_sha256:
         raise ModelError(f"{folder} was changed after it was proven: copy it again")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _json(path: Path) -> dict[str, Any]:

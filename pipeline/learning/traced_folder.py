@@ -6,7 +6,6 @@ unsure. So is ground of a lot without an object, unless all labels were reviewed
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from detection.evaluation.traced import CODES_OF, OTHER, UNSURE
 from pipeline.errors import ManifestError
 from pipeline.learning.corrections_manifest import NEWEST, CorrectionsManifest, parse_manifest
+from pipeline.learning.export_files import stored_bytes
 from pipeline.learning.pair import Pair, StoredFile
 from pipeline.learning.pair_images import BinaryMask, gray_png, mask_of_png
 from pipeline.store.objects.folder_or_bucket import ObjectStore, open_objects
@@ -139,19 +139,3 @@ def write_image(path: Path, chip: bytes, pair: Pair) -> None:
 
 def _mask(objects: ObjectStore, file: StoredFile) -> BinaryMask:
     return mask_of_png(stored_bytes(objects, file))
-
-
-def stored_bytes(objects: ObjectStore, file: StoredFile) -> bytes:
-    """The bytes of a file of an export.
-
-    Raises:
-        ManifestError: it is missing or damaged.
-    """
-    data = objects.get(file.key)
-    if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
-        problem = "is missing" if data is None else "is not what was exported (its hash differs)"
-        raise ManifestError(
-            f"{objects.address}/{file.key} {problem}: delete it if it is there, and export again "
-            "into an empty folder"
-        )
-    return data

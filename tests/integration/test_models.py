@@ -24,8 +24,8 @@ from pipeline.settings import Settings
 from pipeline.store.database import Database
 from pipeline.store.models.champion_file import read_champion
 from pipeline.store.models.judgements import (
+    GateVerdict,
     JudgementFacts,
-    Verdict,
     judgements,
     newest_verdicts,
     promoted_thresholds,
@@ -46,7 +46,7 @@ KEY = "little"
 WHY = "tried by hand"
 
 
-def judged(verdict: Verdict, event: int = 0) -> JudgementFacts:
+def judged(verdict: GateVerdict, event: int = 0) -> JudgementFacts:
     return JudgementFacts(
         verdict, "the sentence", event, "c" * 64, None, "d" * 64, {"min_lots": 20},
         [{"label": "lawn"}], {"champion": {}}, {"pool": 0.4},
@@ -67,7 +67,9 @@ def test_a_promotion_needs_a_gate_that_was_passed_against_the_champion_of_today(
     newest = store_judgement(conn, one, judged("passed"), "ann")
     store_judgement(conn, two, judged("passed"), "ann")
     promote(conn, one, "ann")
-    assert promoted_thresholds(conn, one) == {"pool": 0.4}
+    now = champion(conn, "landcover")
+    assert now is not None
+    assert now.facts.thresholds == {"pool": 0.4}
     [event] = promotions(conn, "landcover")
     assert (event.judgement, event.despite_gate) == (newest, "")
     with pytest.raises(ModelError, match=r"has changed since model .* was judged"):
@@ -79,6 +81,8 @@ def test_a_promotion_needs_a_gate_that_was_passed_against_the_champion_of_today(
     assert newest_verdicts(conn) == {one: "passed", two: "passed"}
     # Taken back, the model before is not promoted again by its old judgement.
     roll_back(conn, "landcover", "bob")
+    back = champion(conn, "landcover")
+    assert back == now
     roll_back(conn, "landcover", "bob")
     with pytest.raises(ModelError, match="has changed since"):
         promote(conn, one, "ann")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 
 from pipeline.errors import ModelError
 
-Verdict = Literal["passed", "refused", "too_few"]
+GateVerdict = Literal["passed", "refused", "too_few"]
 
 _INSERT = text("""
 INSERT INTO lotline.model_judgement (model_fk, verdict, sentence, champion_event, champion_sha256,
@@ -34,9 +34,9 @@ _CHAMPION_EVENT = text("""
 SELECT coalesce(max(id), 0) FROM lotline.model_promotion WHERE segmenter = :segmenter
 """)
 
-_PROMOTED_BY_GATE = text("""
+_PROMOTED = text("""
 SELECT j.thresholds FROM lotline.model_promotion p
-JOIN lotline.model_judgement j ON j.id = p.judgement_fk
+LEFT JOIN lotline.model_judgement j ON j.id = p.judgement_fk
 WHERE p.model_fk = :model AND p.action = 'promote' ORDER BY p.id DESC LIMIT 1
 """)
 
@@ -57,7 +57,7 @@ class JudgementFacts:
         thresholds: of scores, by label, chosen on the validation's lots.
     """
 
-    verdict: Verdict
+    verdict: GateVerdict
     sentence: str
     champion_event: int
     champion_sha256: str
@@ -105,7 +105,7 @@ def judgements(conn: Connection, model_id: int) -> list[ModelJudgement]:
     return [_judgement(row) for row in conn.execute(_OF_MODEL, {"model": model_id})]
 
 
-def newest_verdicts(conn: Connection) -> dict[int, Verdict]:
+def newest_verdicts(conn: Connection) -> dict[int, GateVerdict]:
     """What the newest judgement of each judged model says."""
     return {row.model_fk: row.verdict for row in conn.execute(_NEWEST_VERDICTS)}
 
@@ -140,8 +140,8 @@ def passed_gate(conn: Connection, model_id: int, segmenter: str) -> ModelJudgeme
 
 
 def promoted_thresholds(conn: Connection, model_id: int) -> dict[str, float]:
-    """The score thresholds by label with which a model passed the gate; empty without any."""
-    found = conn.execute(_PROMOTED_BY_GATE, {"model": model_id}).scalar()
+    """The score thresholds by label with which a model was promoted; empty without any."""
+    found = conn.execute(_PROMOTED, {"model": model_id}).scalar()
     return {label: float(value) for label, value in (found or {}).items()}
 
 

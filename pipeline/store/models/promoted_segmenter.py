@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from detection.errors import DetectionError
+from detection.segmenters.calibrated_scores import with_thresholds
 from pipeline.errors import ModelError
 from pipeline.store.database import open_engine
 from pipeline.store.models.answer_check import LabelShares, check_answers
@@ -69,7 +70,7 @@ def describe(version: ModelVersion | None) -> str:
 def build_promoted(
     facts: ModelFacts, cache: Path, build: BuildWithWeights | None = None
 ) -> Segmenter:
-    """Fetch the weights and build their segmenter, which must report their hash.
+    """Fetch the weights and build their segmenter with its thresholds; it must report their hash.
 
     Raises:
         ModelError: the files are missing or damaged, or have other weights.
@@ -84,7 +85,7 @@ def build_promoted(
             f"{(segmenter.weights_sha256 or 'none')[:12]}, not {facts.weights_sha256[:12]}: go "
             f"back with `lotline models rollback {facts.segmenter}`"
         )
-    return segmenter
+    return with_thresholds(segmenter, facts.thresholds)
 
 
 def load_model(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, text
 
 from pipeline.errors import ModelError
+from pipeline.store.models.judgements import promoted_thresholds
 
 ModelState = Literal["champion", "retired", "candidate"]
 
@@ -54,6 +55,8 @@ class ModelFacts:
         tier: what was trained, such as "landcover-decoder".
         base_sha256: the weights that the training began with.
         data_sha256: the manifest of the corrections.
+        thresholds: of a champion, the scores from which objects count, by label, as they were
+            chosen for these weights when they passed the gate.
     """
 
     segmenter: str
@@ -66,6 +69,7 @@ class ModelFacts:
     settings: Mapping[str, Any] | None = None
     metrics: Mapping[str, Any] | None = None
     note: str = ""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ def champion(conn: Connection, segmenter: str) -> ModelVersion | None:
 def champions(conn: Connection, segmenter: str) -> list[ModelVersion]:
     """The weights that are used, then those that rollbacks return to; each once."""
     stack = champion_stack(promotions(conn, segmenter))
-    return [model_version(conn, number) for number in dict.fromkeys(reversed(stack))]
+    return [_promoted(conn, number) for number in dict.fromkeys(reversed(stack))]
 
 
 def newest_promotion(conn: Connection, segmenter: str) -> int | None:
@@ -201,6 +205,13 @@ def model_states(conn: Connection, versions: Sequence[ModelVersion]) -> dict[int
         if stack := champion_stack(events):
             states[stack[-1]] = "champion"
     return {each.id: states.get(each.id, "candidate") for each in versions}
+
+
+def _promoted(conn: Connection, model_id: int) -> ModelVersion:
+    """A model with the thresholds that it was promoted with."""
+    found = model_version(conn, model_id)
+    thresholds = promoted_thresholds(conn, model_id)
+    return replace(found, facts=replace(found.facts, thresholds=thresholds))
 
 
 def _version(row: Row[Any]) -> ModelVersion:

@@ -93,6 +93,11 @@ def open_objects(address: str) -> ObjectStore:
     return _FolderObjects(Path(address).expanduser())
 
 
+def lasting_address(address: str) -> str:
+    """An address that means the same in another working folder."""
+    return address if address.startswith(S3) else str(Path(address).expanduser().resolve())
+
+
 def content_key(folder: str, data: bytes, suffix: str) -> str:
     """The key of an object that is named by the SHA-256 of its bytes."""
     digest = hashlib.sha256(data).hexdigest()
