@@ -91,7 +91,7 @@ def test_what_is_drawn_without_a_network_stays_on_the_map(reviewer: Reviewer) ->
     page.reload()
     reviewer.wait_for_reviews(3)
     reviewer.wait_until("document.querySelectorAll('#objects li').length == 3")
-    assert page.evaluate(shown) == 0
+    reviewer.wait_until(f"{shown} == 0")
 
 
 def test_an_outline_of_an_older_version_is_compared_before_it_is_saved(reviewer: Reviewer) -> None:
