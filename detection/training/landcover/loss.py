@@ -61,15 +61,16 @@ def _dice_loss(probabilities: Tensor, codes: Tensor) -> Tensor:
 
 
 def _teacher_loss(classes: Tensor, vegetation: Tensor, soft: Tensor, codes: Tensor) -> Tensor:
-    """Cross entropy with the teacher's probabilities where nobody traced."""
+    """Cross entropy with the teacher's probabilities where nobody traced and it answered."""
     target = soft[:, : len(CLASSES)]
     target = target / target.sum(1, keepdim=True).clamp(min=1e-3)
     entropy = -(target * classes.log_softmax(1)).sum(1)
     green = functional.binary_cross_entropy_with_logits(
         vegetation, soft[:, VEGETATION_PLANE].clamp(0, 1), reduction="none"
     )
-    untraced = (codes < 0).float()
-    return _mean(entropy, untraced) + 0.25 * _mean(green, torch.ones_like(untraced))
+    answered = (soft[:, : len(CLASSES)].sum(1) > 0.5).float()
+    untraced = answered * (codes < 0).float()
+    return _mean(entropy, untraced) + 0.25 * _mean(green, answered)
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

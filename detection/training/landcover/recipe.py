@@ -25,6 +25,7 @@ from detection.training.held_out import HELD_OUT_PREFIXES
 from detection.training.landcover.export import LandcoverExport
 from detection.training.landcover.loss import landcover_loss
 from detection.training.landcover.pack import read_pack
+from detection.training.landcover.synthetic_tiles import read_synthetic
 from detection.training.landcover.traced_images import images_of_tiles, split_judged
 from detection.training.landcover.views import LabelledViewSettings, cut_views, traced_windows
 from detection.training.recipes import RecipeRequest, Training
@@ -46,6 +47,7 @@ class LandcoverSettings:
 
     Attributes:
         traced_views, other_views: in a batch: of traced windows, and of any tile.
+        synthetic_views: of synthetic scenes, DATA/synthetic.npz (see `synthetic_tiles`).
         held_out: beginnings of the names of tiles that checkpoints are judged on instead of being
             trained on, separated by commas. Riverside is left out in any case.
         encoder_rate: factor of the learning rate of the pretrained encoder.
@@ -62,6 +64,7 @@ class LandcoverSettings:
 
     traced_views: int = 16
     other_views: int = 8
+    synthetic_views: int = 0
     held_out: str = "long_beach_2018,claremont_2018_71,chico_2020_66,palm_springs_2020_38"
     encoder_rate: float = 0.4
     weight_decay: float = 0.02
@@ -86,20 +89,29 @@ class LandcoverTask:
     ) -> None:
         tiles = read_pack(data / "pack.npz")
         self._settings, self._seed, self._device = settings, seed, device
-        self._batch = settings.traced_views + settings.other_views
+        self._full = settings.traced_views + settings.other_views + settings.synthetic_views
+        self._batch = self._full
         held_out = (*HELD_OUT_PREFIXES, *prefixes_of(settings.held_out))
         rows = [row for row, name in enumerate(tiles.names) if not name.startswith(held_out)]
         self._names = [tiles.names[row] for row in rows]
-        self._pixels = torch.from_numpy(tiles.pixels[rows]).to(device)
+        pixels = tiles.pixels[rows]
         traced = (tiles.traced_or_carried(held_out) if settings.other_years else tiles.traced)[rows]
-        self._traced = torch.from_numpy(traced).to(device)
-        self._soft = _teacher(data, self._names, device) if settings.teacher else None
         self._windows = traced_windows(traced)
+        self._synthetic = 0
+        if settings.synthetic_views:
+            scenes, codes = read_synthetic(data / "synthetic.npz", TILE_GSD_M, pixels.shape[-1])
+            self._synthetic = len(scenes)
+            pixels, traced = np.concatenate([pixels, scenes]), np.concatenate([traced, codes])
+        self._pixels = torch.from_numpy(pixels).to(device)
+        self._traced = torch.from_numpy(traced).to(device)
+        self._soft = None
+        if settings.teacher:
+            self._soft = _teacher(data, self._names, self._synthetic, device)
         if not self._windows:
             raise TrainingError(f"{data} has no traced window to train on")
         drawn = json.dumps([seed, dataclasses.asdict(settings)], sort_keys=True)
         digest = hashlib.sha256(drawn.encode())
-        digest.update(tiles.pixels[rows].tobytes())
+        digest.update(pixels.tobytes())
         digest.update(traced.tobytes())
         self.data_sha256 = digest.hexdigest()
         torch.manual_seed(seed)
@@ -118,11 +130,11 @@ class LandcoverTask:
 
     @property
     def sizes(self) -> Mapping[str, int]:
-        """The views in a step, of both kinds."""
+        """The views in a step, of all kinds."""
         return {"batch": self._batch}
 
     def resize(self, sizes: Mapping[str, int]) -> None:
-        """Draw fewer views, with the same share of traced ones."""
+        """Draw fewer views, with the same share of each kind."""
         self._batch = sizes["batch"]
 
     def loss(self, step: int) -> Mapping[str, Tensor]:
@@ -152,23 +164,32 @@ class LandcoverTask:
     def batch_name(self, step: int) -> str:
         """The tiles of a step's views."""
         rows, _ = self._draw(step)
-        return ", ".join(self._names[row] for row in rows.tolist())
+        known = len(self._names)
+        return ", ".join(
+            self._names[row] if row < known else f"synthetic {row - known}" for row in rows.tolist()
+        )
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """(tiles, centres) of a step: a window's views lie around its centre."""
         random = np.random.default_rng((self._seed, step))
         settings = self._settings
         share = settings.other_views / (settings.traced_views + settings.other_views)
-        traced_count, other_count = split_batch(self._batch, share, step)
+        scene_count = self._batch * settings.synthetic_views // self._full
+        traced_count, other_count = split_batch(self._batch - scene_count, share, step)
         chosen = random.integers(len(self._windows), size=traced_count)
         traced = np.array(self._windows)[chosen]
         centres = traced[:, 1:] + random.integers(-28, 29, (traced_count, 2))
         side = self._pixels.shape[-1]
         others = random.integers(len(self._names), size=other_count)
         other_centres = random.uniform(0.15 * side, 0.85 * side, (other_count, 2))
-        rows = np.concatenate([traced[:, 0].astype(np.int64), others])
-        return torch.from_numpy(rows), torch.from_numpy(
-            np.concatenate([centres, other_centres]).astype(np.float32)
+        rows = [traced[:, 0].astype(np.int64), others]
+        places = [centres, other_centres]
+        if scene_count:
+            scenes = random.integers(self._synthetic, size=scene_count)
+            rows.append(scenes + len(self._names))
+            places.append(random.uniform(0.3 * side, 0.7 * side, (scene_count, 2)))
+        return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(
+            np.concatenate(places).astype(np.float32)
         )
 
 
@@ -185,6 +206,8 @@ def build(request: RecipeRequest) -> Training:
         raise TrainingError("landcover is trained on tiles: give --data, a folder with pack.npz")
     settings = changed(LandcoverSettings(), request.overrides)
     device = torch.device(request.device)
+    # All views have one size.
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     return Training(
         task=LandcoverTask(request.data, settings, request.seed or 0, device),
         settings=SETTINGS,
@@ -218,7 +241,8 @@ def prefixes_of(held_out: str) -> tuple[str, ...]:
     return tuple(part for part in held_out.split(",") if part)
 
 
-def _teacher(data: Path, names: list[str], device: torch.device) -> Tensor:
+def _teacher(data: Path, names: list[str], synthetic: int, device: torch.device) -> Tensor:
+    """(n, 7, side, side) uint8 of the names, and rows of zeros for synthetic tiles."""
     try:
         with np.load(data / "teacher.npz", allow_pickle=False) as file:
             rows = {str(name): row for row, name in enumerate(file["names"])}
@@ -227,7 +251,9 @@ def _teacher(data: Path, names: list[str], device: torch.device) -> Tensor:
         raise TrainingError(f"{data / 'teacher.npz'} cannot be read: {error}") from error
     if missing := [name for name in names if name not in rows]:
         raise TrainingError(f"the teacher has no answer on {len(missing)} tiles: {missing[0]}")
-    return torch.from_numpy(soft[[rows[name] for name in names]]).to(device)
+    known = soft[[rows[name] for name in names]]
+    nothing = np.zeros((synthetic, *known.shape[1:]), known.dtype)
+    return torch.from_numpy(np.concatenate([known, nothing])).to(device)
 
 
 def _pretrained(data: Path) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from detection.segmenters.landcover.network import CLASSES, LandcoverNet, channels_last
 from detection.segmenters.landcover.weights import load_landcover
+from detection.training.held_out import HELD_OUT_PREFIXES
 from detection.training.landcover.pack import read_pack
 from detection.training.landcover.recipe import TILE_GSD_M
 from detection.training.sam3.tiles import write_taught_tiles
@@ -43,7 +44,8 @@ def teach(data: Path, folders: Sequence[Path], device: torch.device) -> int:
         answers.append(mean.cpu().numpy())
     taught = np.concatenate(answers)
     path = data / "teacher.npz"
-    write_taught_tiles(path, tiles.names, tiles.pixels[:, :3], taught, tiles.traced)
+    traced = tiles.traced_or_carried(HELD_OUT_PREFIXES)
+    write_taught_tiles(path, tiles.names, tiles.pixels[:, :3], taught, traced)
     return len(tiles.names)
 
 

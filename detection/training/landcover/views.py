@@ -64,7 +64,7 @@ def cut_views(
     """Cut one view of each row's tile around a centre.
 
     Args:
-        pixels, traced: of all tiles on the device, uint8.
+        pixels, traced: of all tiles on the device, uint8; near infrared is 0 where there is none.
         soft: (n, 7, side, side) uint8, a teacher's probabilities x 255.
         rows: (b,) which tile.
         centres: (b, 2) x and y of the views in pixels of the tile.
@@ -107,13 +107,16 @@ def cut_views(
         tiles[:, [0, 3]].float(), at_half, "bilinear", "zeros", align_corners=False
     )
     ndvi = (red_nir[:, 1] - red_nir[:, 0]) / (red_nir.sum(1) + 1)
-    ndvi = torch.where(inside, ndvi, torch.nan)
+    has_infrared = (tiles[:, 3].amax((1, 2)) > 0)[:, None, None]
+    ndvi = torch.where(inside & has_infrared, ndvi, torch.nan)
     taught = None
     if soft is not None:
         taught = functional.grid_sample(
             soft[rows].float() / 255, at_half, "bilinear", "border", align_corners=False
         )
-    return LabelledViews(_recoloured(image, settings, generator), codes, ndvi, taught)
+    shown = _recoloured(image, settings, generator)
+    shown[:, 3] *= has_infrared
+    return LabelledViews(shown, codes, ndvi, taught)
 
 
 def _recoloured(
