@@ -177,8 +177,8 @@ class FileSettings(Settings):
     segmenter: Literal["spectral", "landcover", "sam3", "sam3-tiny", "sam3-nano"] = Field(
         DEFAULT_SEGMENTER,
         description="Detection model: landcover (six labels, trained on aerial images), sam3 "
-        "(needs weights), sam3-nano (a small SAM3, not shipped yet), sam3-tiny (trained on "
-        "synthetic images only) or spectral (a baseline without weights).",
+        "(needs weights), sam3-nano (a small SAM3, less exact than landcover), sam3-tiny (trained "
+        "on synthetic images only) or spectral (a baseline without weights).",
         examples=["sam3"],
     )
     engine: Literal["local", "ray"] = Field(
