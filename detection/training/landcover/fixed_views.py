@@ -36,6 +36,8 @@ from detection.training.landcover.views import (
 
 # The side of a traced part, around whose centre views lie: a window of the tracers.
 _PART_M = 57.6
+# Of a lot of which only some labels were reviewed, little ground has a code, and all of it counts.
+_LEAST_KNOWN = 0.01
 _SHIFT_M = 16.8
 _GIB = 1 << 30
 # Of the file format and of how views are drawn: raise it when either changes.
@@ -211,7 +213,8 @@ def _cut(
 
 
 def _part_centres(image: TracedImage) -> list[tuple[float, float]]:
-    return [(x, y) for _, x, y in traced_windows(image.codes[None], _PART_M / image.gsd_m)]
+    found = traced_windows(image.codes[None], _PART_M / image.gsd_m, _LEAST_KNOWN)
+    return [(x, y) for _, x, y in found]
 
 
 def _sha256(images: Sequence[TracedImage], encoder: str, settings: FixedViewSettings) -> str:

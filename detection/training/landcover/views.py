@@ -155,12 +155,13 @@ def _recoloured(
 
 
 def traced_windows(
-    traced: NDArray[np.uint8], part_px: float = 96
+    traced: NDArray[np.uint8], part_px: float = 96, least_known: float = 0.3
 ) -> list[tuple[int, float, float]]:
     """(image, x, y) of the centre of each part of about `part_px` that was traced.
 
     Args:
         traced: (n, side, side) codes, in each image one window.
+        least_known: share of a part's middle that must have codes.
     """
     windows = []
     for row, codes in enumerate(traced):
@@ -178,6 +179,6 @@ def traced_windows(
                 x = left + (j + 0.5) * (right - left) / parts_across
                 down = slice(max(0, int(y) - reach), int(y) + reach)
                 across = slice(max(0, int(x) - reach), int(x) + reach)
-                if known[down, across].mean() > 0.3:
+                if known[down, across].mean() > least_known:
                     windows.append((row, float(x), float(y)))
     return windows
