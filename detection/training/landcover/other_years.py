@@ -9,7 +9,6 @@ from the edges of its class, since the imagery of two years does not lie exactly
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +24,10 @@ _MIN_KEPT = 0.4
 _GREEN_NDVI, _BARE_NDVI = 0.05, 0.08
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CarriedCodes:
-    """Codes (side, side) for a tile, from what was traced on `source`, another year's tile."""
-
-    source: str
-    codes: NDArray[np.uint8]
-
-
 def carry_codes(
     names: Sequence[str], pixels: Mapping[str, NDArray[np.uint8]], traced: NDArray[np.uint8]
-) -> dict[str, CarriedCodes]:
-    """Codes for tiles without any, from the tile of the same place traced in the nearest year.
+) -> dict[str, NDArray[np.uint8]]:
+    """Codes (side, side) for tiles without any, from the same place traced in the nearest year.
 
     Args:
         names: of tiles, PLACE_YEAR_NUMBER.
@@ -56,7 +47,7 @@ def carry_codes(
         for _, source in sorted(sources):
             codes = carried_to(pixels[source], traced[rows[source]], pixels[name])
             if codes is not None:
-                carried[name] = CarriedCodes(source, codes)
+                carried[name] = codes
                 break
     return carried
 

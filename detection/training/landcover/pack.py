@@ -51,7 +51,7 @@ class LandcoverTiles:
         pixels = {self.names[row]: self.pixels[row] for row in open_rows}
         codes = self.traced.copy()
         for name, carried in carry_codes(names, pixels, self.traced[open_rows]).items():
-            codes[self.names.index(name)] = carried.codes
+            codes[self.names.index(name)] = carried
         return codes
 
 

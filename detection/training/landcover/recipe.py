@@ -24,7 +24,7 @@ from detection.segmenters.landcover.weights import (
 from detection.training.held_out import HELD_OUT_PREFIXES
 from detection.training.landcover.export import LandcoverExport
 from detection.training.landcover.loss import landcover_loss
-from detection.training.landcover.pack import read_pack
+from detection.training.landcover.pack import LandcoverTiles, read_pack
 from detection.training.landcover.synthetic_tiles import read_synthetic
 from detection.training.landcover.traced_images import images_of_tiles, split_judged
 from detection.training.landcover.views import LabelledViewSettings, cut_views, traced_windows
@@ -85,9 +85,13 @@ class LandcoverTask:
     name = NAME
 
     def __init__(
-        self, data: Path, settings: LandcoverSettings, seed: int, device: torch.device
+        self,
+        data: Path,
+        tiles: LandcoverTiles,
+        settings: LandcoverSettings,
+        seed: int,
+        device: torch.device,
     ) -> None:
-        tiles = read_pack(data / "pack.npz")
         self._settings, self._seed, self._device = settings, seed, device
         self._full = settings.traced_views + settings.other_views + settings.synthetic_views
         self._batch = self._full
@@ -208,10 +212,11 @@ def build(request: RecipeRequest) -> Training:
     device = torch.device(request.device)
     # All views have one size.
     torch.backends.cudnn.benchmark = device.type == "cuda"
+    tiles = read_pack(request.data / "pack.npz")
     return Training(
-        task=LandcoverTask(request.data, settings, request.seed or 0, device),
+        task=LandcoverTask(request.data, tiles, settings, request.seed or 0, device),
         settings=SETTINGS,
-        export=_export(request.data, settings, device) if request.judged else None,
+        export=_export(tiles, settings, device) if request.judged else None,
         resolved=dataclasses.asdict(settings),
     )
 
@@ -230,8 +235,10 @@ def start_weights(start: str) -> LandcoverWeights:
     return weights
 
 
-def _export(data: Path, settings: LandcoverSettings, device: torch.device) -> LandcoverExport:
-    images = images_of_tiles(read_pack(data / "pack.npz"), TILE_GSD_M)
+def _export(
+    tiles: LandcoverTiles, settings: LandcoverSettings, device: torch.device
+) -> LandcoverExport:
+    images = images_of_tiles(tiles, TILE_GSD_M)
     _, judged = split_judged(images, 0, prefixes_of(settings.held_out))
     return LandcoverExport(judged, settings.gsd_m, device)
 
