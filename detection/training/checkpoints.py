@@ -14,7 +14,7 @@ import hashlib
 import json
 import pickle
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from detection.training.atomic import new_folder, remove_folder
 _FORMAT = "lotline-training-1"
 _STATE_NAME, _MANIFEST_NAME = "state.pt", "manifest.json"
 _NAME = re.compile(r"step-(\d{8})")
-_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +179,6 @@ def step_of(folder: Path) -> int:
 
 def _digest(path: Path) -> tuple[str, int]:
     """(SHA-256, bytes) of a file."""
-    digest, size = hashlib.sha256(), 0
-    for chunk in _chunks(path):
-        digest.update(chunk)
-        size += len(chunk)
-    return digest.hexdigest(), size
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+        digest = hashlib.file_digest(file, "sha256")
+        return digest.hexdigest(), file.tell()

@@ -45,7 +45,6 @@ _EMBEDDING = "text_encoder.text_model.embeddings.token_embedding"
 TOKEN_IDS_KEY = f"{_EMBEDDING}.ids"
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32)
-_CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,11 +87,8 @@ def load_weights(source: str, sha256: str | None = None) -> Weights:
 
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, as `sha256sum` prints it."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256_of(files: list[Path]) -> str:
