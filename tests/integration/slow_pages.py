@@ -2,7 +2,8 @@
 
 With `LOTLINE_CPU_SLOWDOWN=6` in the environment of pytest, each page runs six times slower: what a
 test does not wait for then comes late enough to be noticed. `servers/slow_answers.py` delays
-answers.
+answers. With `LOTLINE_LATE_LOOK_MS=1500`, a test looks so late at what it waits for that anything
+that the page shows only for a moment is gone: neither a test nor a person can rely on it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 
 import pytest
 
-VARIABLE = "LOTLINE_CPU_SLOWDOWN"
+SLOWDOWN, LATE_LOOK = "LOTLINE_CPU_SLOWDOWN", "LOTLINE_LATE_LOOK_MS"
 WAIT_MS = 60_000
 
 
 def prepare_pages(patch: pytest.MonkeyPatch) -> None:
-    """Give every page that is opened from now on its time, and throttle it if that is asked for."""
-    rate = float(os.environ.get(VARIABLE, "1"))
-    from playwright.sync_api import Browser, BrowserContext
+    """Give every page its time; throttle it, or look late at it, if asked for."""
+    rate = float(os.environ.get(SLOWDOWN, "1"))
+    late_ms = float(os.environ.get(LATE_LOOK, "0"))
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     def prepared(open_page: Callable[..., Any]) -> Callable[..., Any]:
         def open_prepared(opener: Any, *args: Any, **options: Any) -> Any:
@@ -35,3 +37,15 @@ def prepare_pages(patch: pytest.MonkeyPatch) -> None:
 
     for kind in (Browser, BrowserContext):
         patch.setattr(kind, "new_page", prepared(kind.new_page))
+
+    if late_ms:
+        for name in ("wait_for_function", "wait_for_selector"):
+            patch.setattr(Page, name, _looking_late(getattr(Page, name), late_ms))
+
+
+def _looking_late(wait: Callable[..., Any], late_ms: float) -> Callable[..., Any]:
+    def wait_late(page: Any, *args: Any, **options: Any) -> Any:
+        page.wait_for_timeout(late_ms)
+        return wait(page, *args, **options)
+
+    return wait_late

@@ -319,6 +319,8 @@ def test_a_double_click_that_ends_a_line_does_not_zoom(reviewer: Reviewer) -> No
     page.mouse.click(x, y - 60)
     page.wait_for_timeout(300)  # not a double click yet
     page.mouse.dblclick(x, y + 400)
+    reviewer.wait_until(f"{MAP}.cutOff().length == 1")
+    reviewer.wait_until("!window.lotlinePanel.editing.isMeasuring")  # whose answer says less
     reviewer.wait_for_status("two objects")
     page.wait_for_timeout(400)  # a zoom is animated
     assert page.evaluate(zoom) == before

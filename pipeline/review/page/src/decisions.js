@@ -7,7 +7,7 @@ import { askForLabel } from "./label_question.js";
 import { dismiss, notify } from "./notices.js";
 import { inOrder } from "./object_list.js";
 import { Outbox, isAboutLabel } from "./outbox.js";
-import { say } from "./status.js";
+import { hint, say, sinceNow } from "./status.js";
 
 /** @typedef {import("./panel.js").Panel} Panel */
 /** @typedef {import("./panel.js").Actions} Actions */
@@ -46,9 +46,17 @@ export class Decisions {
     this.stack = this.outbox.stack;
     /** How many decisions the server has answered since the page was opened. */
     this.answers = 0;
+    /** Whether nothing was said since the newest decision, which then may be told as saved. */
+    this.isNews = sinceNow();
     /** @type {Promise<void>} the undo or redo that is under way */
     this.takingBack = Promise.resolve();
     this.outbox.kept.onOtherTab(() => void panel.reload());
+  }
+
+  /** @param {Parameters<Outbox["add"]>[0]} item @returns {ReturnType<Outbox["add"]>} */
+  queue(item) {
+    this.isNews = sinceNow();
+    return this.outbox.add(item);
   }
 
   /** Decisions of somebody else who used this browser are neither sent nor forgotten. */
@@ -129,7 +137,7 @@ export class Decisions {
   /** @param {Property} property @param {Detection} object @param {Decision} decision @param {string} [group] what is undone with it */
   send(property, object, decision, group) {
     const before = this.expectedState(object);
-    const item = this.outbox.add({
+    const item = this.queue({
       path: `/v1/review/detections/${object.id}/reviews`,
       body: { ...decision, version: decision.version ?? this.versionOf(object) },
       what: `${decision.action} ${object.label}`, property: property.key, detections: [object.id], kind: "decision",
@@ -139,7 +147,7 @@ export class Decisions {
 
   /** Add an object that no run found. @param {Property} property @param {string} label @param {Geometry} geometry @param {string} [group] */
   add(property, label, geometry, group) {
-    const item = this.outbox.add({
+    const item = this.queue({
       path: `/v1/review/properties/${property.key}/detections`,
       body: { label, geometry }, what: `draw ${label}`, property: property.key, detections: [], kind: "decision",
     });
@@ -154,7 +162,7 @@ export class Decisions {
   sendTogether(property, decisions, what) {
     const ids = decisions.map((each) => each.detection_id ?? null);
     const before = ids.map((id) => this.stateOf(property, id));
-    const item = this.outbox.add({
+    const item = this.queue({
       path: `/v1/review/properties/${property.key}/reviews`, body: { decisions }, what, property: property.key,
       detections: ids.filter((id) => id !== null), kind: "joint",
     });
@@ -197,7 +205,7 @@ export class Decisions {
 
   /** @param {number} property @param {boolean} value */
   flag(property, value) {
-    return this.outbox.add({
+    return this.queue({
       path: `/v1/review/properties/${property}/fully-reviewed`,
       body: { fully_reviewed: value },
       what: value ? "mark as fully reviewed" : "mark as not fully reviewed",
@@ -257,7 +265,7 @@ export class Decisions {
     const seen = this.panel.property?.detections.find((each) => each.id === entry.detection);
     // The answer to what waits tells about an object that has no number yet.
     const version = entry.detection === null ? null : (this.outbox.versionAfter(entry.detection) ?? seen?.version ?? entry.version);
-    this.outbox.add({
+    this.queue({
       path: "", body: { version }, what: `${kind} of: ${entry.what}`,
       property: entry.property, detections: entry.detection === null ? [] : [entry.detection], kind, of: entry.key,
       state: (kind === "undo" ? entry.before : entry.after) ?? "proposed",
@@ -286,7 +294,7 @@ export class Decisions {
     this.answers += 1;
     if (item.kind === "audit") return this.panel.audit.saved(item, answer);
     const isTakenBack = item.kind === "undo" || item.kind === "redo";
-    if (!isTakenBack) say(`saved: ${item.what}`);
+    if (!isTakenBack && this.isNews()) hint(`saved: ${item.what}`);
     if (item.kind === "flag") void this.panel.workList.showCounties().catch(() => {}); // shown at the next start
     if (answer.property.key !== this.panel.property?.key) return;
     this.panel.show(answer.property, false);

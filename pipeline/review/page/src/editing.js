@@ -5,7 +5,7 @@ import { DRAFTING } from "./commands.js";
 import { PlaceMark, crossingOf } from "./crossings.js";
 import { GivenUp } from "./given_up.js";
 import { decisionsOf, titleOf } from "./joint_draft.js";
-import { messageOf, say } from "./status.js";
+import { hint, messageOf, say, sinceNow } from "./status.js";
 import { Tools } from "./tools.js";
 import { area } from "./units.js";
 
@@ -21,6 +21,7 @@ import { area } from "./units.js";
  * @property {Geometry} outline
  * @property {import("./drafting.js").Draft | null} draft The one that was there when it was asked.
  * @property {boolean} isDragged Whether the outline is the draft while a vertex of it is dragged, not the draft itself.
+ * @property {() => boolean} isNews Whether nothing was said since it was asked.
  */
 
 export class Editing {
@@ -46,12 +47,9 @@ export class Editing {
     this.mark = new PlaceMark(this.map.map);
     /** @type {{draft: import("./drafting.js").Draft, problem: Problem} | null} what the server said against a draft */
     this.refusal = null;
-    /** @type {import("./drafting.js").Draft | null} of which the reviewer was warned: a late area says no less */
-    this.warnedOf = null;
     this.givenUp = new GivenUp(panel);
     this.map.onChange = () => {
       this.mark.clear();
-      this.warnedOf = null;
       this.keepDraft();
       this.panel.enable();
       void this.measure(this.map.draftGeometry());
@@ -156,7 +154,6 @@ export class Editing {
       .map(({ id }) => this.map.labels.get(id) ?? "an object that is gone");
     if (changed.length) {
       say(`${changed.join(" and ")} was changed meanwhile: S replaces it by what is drawn here, Z leaves it as it is stored`);
-      this.warnedOf = this.map.drafting.now;
     }
   }
 
@@ -223,7 +220,7 @@ export class Editing {
     const how = matchMedia("(pointer: coarse)").matches
       ? "drag it, or remove it by its button"
       : "arrow keys move it, Enter adds one, Delete removes it";
-    say(`${this.map.drafting.whereCursor()}: ${how}`);
+    hint(`${this.map.drafting.whereCursor()}: ${how}`);
     this.panel.enable();
   }
 
@@ -280,7 +277,6 @@ export class Editing {
       const at = crossingOf(outline);
       if (!at) continue;
       this.mark.show(at);
-      this.warnedOf = this.map.drafting.now;
       const whose = outline === draft.outline ? "the outline" : "the outline of an object that changes with it";
       say(`not saved: ${whose} crosses itself where the red ring is: move or remove a vertex there, or Z takes the last change back`);
       return false;
@@ -321,7 +317,7 @@ export class Editing {
    * @param {Geometry | null} outline @param {boolean} [isDragged]
    */
   async measure(outline, isDragged = false) {
-    this.toMeasure = outline && { outline, draft: this.map.drafting.now, isDragged };
+    this.toMeasure = outline && { outline, draft: this.map.drafting.now, isDragged, isNews: sinceNow() };
     if (this.isMeasuring) return;
     this.isMeasuring = true;
     try {
@@ -339,16 +335,15 @@ export class Editing {
   }
 
   /** @param {Measured} measured */
-  async measureOne({ outline, draft, isDragged }) {
-    // A late answer is about what is not shown any more, or says less than why it was not saved.
+  async measureOne({ outline, draft, isDragged, isNews }) {
+    // A late answer is about what is not shown any more, or says less than what was said meanwhile.
     const isToSay = () =>
-      this.map.mode() === "draft" && this.map.drafting.now === draft &&
-      (isDragged ? this.map.pointer.drag !== null : this.warnedOf !== draft);
+      this.map.mode() === "draft" && this.map.drafting.now === draft && isNews() && (!isDragged || this.map.pointer.drag !== null);
     try {
       const { area_m2 } = await call("POST", "/v1/review/areas", outline);
       if (!isToSay()) return;
       this.mark.clear();
-      say(this.about(area_m2));
+      hint(this.about(area_m2));
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 422) throw error;
       if (draft && !isDragged) this.refusal = { draft, problem: error };
