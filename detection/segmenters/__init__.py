@@ -179,5 +179,30 @@ def build_segmenter(
     return Sam3(load_weights(source), name, chip_px=chip_px)
 
 
+def base_sha256(name: str, weights: str | None = None) -> str:
+    """The SHA-256 of what deltas of a SAM3 are put on, read without building it.
+
+    Args:
+        weights: for sam3, as for `build_segmenter`; a delta in it is left out.
+
+    Raises:
+        SegmenterError: the segmenter takes no deltas, its weights cannot be read, or torch or
+            transformers is not installed.
+    """
+    check_name(name)
+    if name not in _PROMPTABLE:
+        raise SegmenterError(f"{name} has whole weights, no deltas")
+    check_segmenter(name, weights if name == "sam3" else None)
+    try:
+        from detection.segmenters.sam3.weights import source_sha256
+    except ModuleNotFoundError as error:
+        raise SegmenterError(
+            f"segmenter {name!r} needs the package {error.name}: install lotline[detection]"
+        ) from error
+    if name in _SHIPPED:
+        return source_sha256(str(_shipped_folder(name)))
+    return source_sha256((weights or "").split(os.pathsep)[0])
+
+
 def _shipped_folder(name: str) -> Traversable:
     return files("detection.segmenters.sam3").joinpath(_SHIPPED[name][0])

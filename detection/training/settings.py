@@ -90,15 +90,15 @@ class TrainingSettings:
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:
-    """Settings from "name=value" texts.
+    """Settings from "name=value" texts; the value may be empty, such as "words=".
 
     Raises:
-        TrainingError: a text without a name or a value.
+        TrainingError: a text without a name or an equals sign.
     """
     found: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not (name and equals and value):
+        if not (name and equals):
             raise TrainingError(f"--set {text}: write it as name=value")
         found[name] = value
     return found

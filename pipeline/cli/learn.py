@@ -16,7 +16,7 @@ from pipeline.cli.models import promote_registered
 from pipeline.cli.options import registry_option
 from pipeline.cli.output import echo, print_message
 from pipeline.cli.train import train
-from pipeline.learning.rounds.tiers import TIERS
+from pipeline.learning.rounds.tiers import DECODER_TIERS, LEARNERS
 from pipeline.plurals import count_of
 
 if TYPE_CHECKING:
@@ -60,8 +60,12 @@ class _Loop:
 
 @click.command()
 @click.option(
-    "--segmenter", type=click.Choice(sorted(TIERS)), default="landcover", show_default=True,
-    help="The segmenter that learns.",
+    "--segmenter", type=click.Choice(LEARNERS), default="landcover", show_default=True,
+    help="The segmenter that learns; sam3 learns from the weights of SAM3_WEIGHTS.",
+)  # fmt: skip
+@click.option(
+    "--tier", "tier_name", type=click.Choice(DECODER_TIERS),
+    help="What is trained of a SAM3, as `lotline train --tier`; heads by default.",
 )  # fmt: skip
 @click.option(
     "--to", "address", metavar="FOLDER|s3://BUCKET/PREFIX",
@@ -93,6 +97,7 @@ class _Loop:
 @click.argument("train_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- TRAIN_OPTIONS]")
 def learn(
     segmenter: str,
+    tier_name: str | None,
     address: str | None,
     weights_to: str | None,
     names: tuple[str, ...],
@@ -118,13 +123,15 @@ def learn(
     from detection.training.settings import pairs
     from pipeline.learning.judging.gate_settings import gate_settings
     from pipeline.learning.rounds.round_lock import round_lock
-    from pipeline.learning.rounds.tiers import learning_tier
+    from pipeline.learning.rounds.tiers import check_options, learning_tier
     from pipeline.settings import load_settings
     from pipeline.store.database import open_existing
     from pipeline.store.objects.folder_or_bucket import lasting_address
 
     gate = gate_settings(pairs(gate_texts))
+    check_options(train_options)
     settings = load_settings()
+    tier = learning_tier(segmenter, tier_name, settings.sam3_weights)
     with (
         traced_windows(truth, imagery, tiles) as traced,
         open_existing(settings.database_url, settings.home) as database,
@@ -133,10 +140,10 @@ def learn(
             echo("Nothing is reviewed yet: run `lotline batch`, then `lotline review`.")
             return
         loop = _Loop(
-            settings, database, learning_tier(segmenter), gate,
+            settings, database, tier, gate,
             lasting_address(address or str(settings.home / _CORRECTIONS)),
             lasting_address(weights_to or str(settings.home / _WEIGHTS)),
-            train_options, traced, by,
+            (*tier.options, *train_options), traced, by,
         )  # fmt: skip
         with round_lock(database.engine, loop.folder, segmenter) as is_ours:
             if not is_ours:
@@ -157,9 +164,10 @@ def _learn(
     dry_run: bool,
 ) -> bool | None:
     """Whether the round's candidate passed; None if no round ended."""
+    from pipeline.learning.rounds.base_check import check_base
     from pipeline.learning.rounds.learning_need import learning_need
     from pipeline.learning.rounds.learning_round import waiting_for_promotion
-    from pipeline.learning.rounds.round_state import begin_round, read_round
+    from pipeline.learning.rounds.round_state import begin_round, check_same_tier, read_round
     from pipeline.store.objects.folder_or_bucket import open_objects
 
     objects = open_objects(loop.address)
@@ -171,12 +179,14 @@ def _learn(
     waiting = waiting_for_promotion(loop.database.engine, loop.tier.segmenter)
     state = read_round(loop.folder)
     if state is not None:
+        check_same_tier(loop.folder, state, loop.tier.options)
         echo(f"A round is under way, on the corrections {state.manifest_sha256[:12]}.")
     elif waiting is not None and promotes:
         echo(f"Model {waiting.id} passed the gate and waits to be promoted.")
     elif not need.is_enough(wanted):
         echo(f"Not enough for another round: {need.corrected} of {wanted} corrections.")
         return None
+    check_base(loop.database.engine, loop.tier, loop.settings.sam3_weights)
     if dry_run:
         _show_plan(loop, state, waiting, promotes=promotes)
         return None
@@ -322,6 +332,6 @@ def _show_plan(
     what = "export the corrections, " if state is None else "continue: "
     end = ", and promote them if they pass the gate" if promotes else ""
     echo(
-        f"A run would {what}train {loop.tier.recipe}, register the weights and judge them on the "
+        f"A run would {what}train {loop.tier.name}, register the weights and judge them on the "
         f"test{end}."
     )

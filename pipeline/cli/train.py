@@ -13,6 +13,7 @@ import click
 from detection.training.recipes import RECIPE_NAMES
 from pipeline.cli.output import echo, print_message
 from pipeline.exit_codes import INTERRUPTED
+from pipeline.learning.rounds.tiers import DECODER_TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ _PACK = "pack.npz"
     "its manifest. --data then has what must not be forgotten.",
 )  # fmt: skip
 @click.option(
-    "--tier", type=click.Choice(("mask", "heads", "deep", "full")),
+    "--tier", type=click.Choice(DECODER_TIERS),
     help="What sam3-decoder trains: masks only, also scores and boxes, also the fusion, or all.",
 )  # fmt: skip
 @click.option(

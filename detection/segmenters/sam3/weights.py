@@ -91,6 +91,15 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def source_sha256(base: str) -> str:
+    """The SHA-256 of a base, as `Weights.sha256` has it, without loading it.
+
+    Raises:
+        SegmenterError: it does not exist, access is denied, or it cannot be read.
+    """
+    return _sha256_of(find_weight_files(base)[1])
+
+
 def _sha256_of(files: list[Path]) -> str:
     try:
         hashes = [file_sha256(file) for file in files]

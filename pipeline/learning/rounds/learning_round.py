@@ -62,7 +62,7 @@ def trained_model(
         LearningError: no weights were proven.
         ModelError, ObjectStoreError: they cannot be registered.
     """
-    if (known := model_of(engine, tier.segmenter, state.manifest_sha256)) is not None:
+    if (known := model_of(engine, tier, state.manifest_sha256)) is not None:
         return known
     run = state.run_folder(folder)
     if not _is_trained(run):
@@ -84,14 +84,19 @@ def trained_model(
                 f"the training gave the weights of model {same[0].id} again: correct more lots"
             )
         register_model(conn, facts, registration.by)
-    return model_of(engine, tier.segmenter, state.manifest_sha256)
+    return model_of(engine, tier, state.manifest_sha256)
 
 
-def model_of(engine: Engine, segmenter: str, manifest_sha256: str) -> ModelVersion | None:
-    """The newest registered model that learned from a manifest."""
+def model_of(engine: Engine, tier: LearningTier, manifest_sha256: str) -> ModelVersion | None:
+    """The newest registered model of a tier that learned from a manifest."""
     with engine.connect() as conn:
-        found = [m for m in models(conn, segmenter) if m.facts.data_sha256 == manifest_sha256]
-    return found[0] if found else None
+        known = models(conn, tier.segmenter)
+    found = (
+        each
+        for each in known
+        if (each.facts.data_sha256, each.facts.tier) == (manifest_sha256, tier.name)
+    )
+    return next(found, None)
 
 
 def standing_judgement(
@@ -130,7 +135,7 @@ def is_champion(engine: Engine, model: ModelVersion) -> bool:
 
 
 def _train(run: Path, state: RoundState, tier: LearningTier, train: Train) -> None:
-    words = [tier.recipe, "--from", state.manifest, "--out", str(run), *tier.options]
+    words = [tier.recipe, "--from", state.manifest, "--out", str(run)]
     has_begun = any((run / "checkpoints").glob("step-*"))
     try:
         train([*words, *state.options, *(["--resume"] if has_begun else [])])

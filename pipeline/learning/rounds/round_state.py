@@ -26,7 +26,7 @@ class RoundState:
 
     Attributes:
         manifest_sha256: of the corrections in `address`.
-        options: further words of `lotline train`; others are another training.
+        options: words of `lotline train`, those of the tier first; others are another training.
     """
 
     address: str
@@ -70,6 +70,23 @@ def begin_round(folder: Path, state: RoundState) -> None:
     """Write down what a round learns from."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / _NAME, json.dumps(asdict(state), indent=2) + "\n")
+
+
+def check_same_tier(folder: Path, state: RoundState, tier: Sequence[str]) -> None:
+    """Check that the round under way trains the tier that is asked for.
+
+    Args:
+        tier: its words of `lotline train`.
+
+    Raises:
+        LearningError: it trains another tier, or begins with other weights.
+    """
+    begun = state.options[: len(tier)]
+    if begun != tuple(tier):
+        raise LearningError(
+            f"the round that is under way trains with {' '.join(begun)}, and not with "
+            f"{' '.join(tier)}: run it as before, or delete {folder / _NAME} and begin anew"
+        )
 
 
 def end_round(folder: Path, kept: Sequence[Path]) -> None:

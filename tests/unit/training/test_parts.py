@@ -58,6 +58,7 @@ def test_settings_from_texts() -> None:
         (["keep_last=2.5"], "keep_last=2.5: the value must be of the type of 2"),
         (["learning_rate=fast"], "learning_rate=fast: the value must be of the type of 0.001"),
         (["keep_last"], "--set keep_last: write it as name=value"),
+        (["keep_last="], "keep_last=: the value must be of the type of"),
     ],
 )
 def test_wrong_texts_say_what_is_right(texts: list[str], message: str) -> None:
