@@ -71,7 +71,7 @@ def run_batch(
             if holder is not None and request.engine == "local":
                 build_named = _current_of(holder, request.segmenter)
             else:
-                build_named = _champion_or(build_named, database, request.segmenter, settings)
+                build_named = _champion_or(build_named, database, request, weights, settings)
         expected, stale = None, None
         if request.stale:
             build_named, expected = weights_in_use(build_named, request)
@@ -111,14 +111,19 @@ def _bind(database: Database, opened: OpenCounty, progress: Progress) -> None:
 
 
 def _champion_or(
-    own: BuildSegmenter, database: Database, segmenter: str, settings: Settings
+    own: BuildSegmenter,
+    database: Database,
+    request: BatchRequest,
+    base: str | None,
+    settings: Settings,
 ) -> BuildSegmenter:
     """Builds a segmenter with its champion's weights; with its own where none was promoted."""
     with database.engine.connect() as conn:
-        found = tuple(champions(conn, segmenter))
+        found = tuple(champions(conn, request.segmenter))
     if not found:
         return own
-    return ChampionBuilder(segmenter, found, settings.home / MODEL_CACHE, database.url)
+    cache = settings.home / MODEL_CACHE
+    return ChampionBuilder(request.segmenter, found, cache, database.url, base)
 
 
 def _current_of(holder: ChampionHolder, segmenter: str) -> BuildSegmenter:

@@ -237,7 +237,10 @@ def publish(segmenter: str, address: str) -> None:
         echo(f"{where} names the package's own weights")
         return
     folder = fetch_files(found.facts, load_settings().home / MODEL_CACHE)
-    where = write_champion(address, segmenter, found.facts.weights_sha256, files_in(folder))
+    facts = found.facts
+    where = write_champion(
+        address, segmenter, facts.weights_sha256, files_in(folder), facts.thresholds
+    )
     echo(f"{where} names model {found.id}, {found.facts.weights_sha256[:_SHORT]}")
     echo(f"workers read it with LOTLINE_CHAMPION={where}")
 

@@ -33,12 +33,13 @@ def stale(segmenter: str, county: str | None, as_json: bool) -> None:
     from pipeline.settings import load_settings
     from pipeline.store.models.promoted_segmenter import describe
     from pipeline.store.models.versions import champion
+    from pipeline.store.models.weights_source import is_exact
     from pipeline.store.queue.stale import count_stale, measured_counties, older_weights
 
     named = load_settings().weights_of(segmenter)
     own = partial(build_segmenter, segmenter, named)
     with review_transaction() as conn:
-        promoted = champion(conn, segmenter) if named is None else None
+        promoted = None if is_exact(segmenter, named) else champion(conn, segmenter)
         in_use = own().weights_sha256 if promoted is None else promoted.facts.weights_sha256
         found = [
             each
@@ -51,7 +52,7 @@ def stale(segmenter: str, county: str | None, as_json: bool) -> None:
         document = {"segmenter": segmenter, "weights_sha256": in_use}
         echo_json(json.dumps({**document, "stale": [asdict(each) for each in found]}, indent=2))
         return
-    weights = f"the weights in {named}" if named else describe(promoted)
+    weights = f"the weights in {named}" if named and not promoted else describe(promoted)
     echo(f"{segmenter} uses {weights}, {(in_use or '')[:_SHORT]}")
     if not found:
         echo("no property was measured by other weights")

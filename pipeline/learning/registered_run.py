@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from detection.segmenters import build_segmenter
 from detection.training.proof import Proof, read_proof
 from pipeline.errors import ModelError
 from pipeline.learning.model_package import ITEM_NAME, ModelPackage, facts_of, read_package
 from pipeline.store.models.model_files import files_in, store_files
 from pipeline.store.models.versions import ModelFacts
-from pipeline.store.models.weights_source import weights_source
+from pipeline.store.models.weights_source import build_with
 
 ADDRESS: Final = "address.txt"
 """In the run's folder of corrections: the folder or bucket that they are from."""
@@ -39,7 +38,7 @@ def registered_facts(folder: Path, segmenter: str, address: str, note: str) -> M
         folder = folder / "weights"
     folder = folder.resolve()  # the weights of a run are a link to those of a checkpoint
     files = files_in(folder)
-    weights_sha256 = build_segmenter(segmenter, weights_source(segmenter, folder)).weights_sha256
+    weights_sha256 = build_with(segmenter, str(folder)).weights_sha256
     if weights_sha256 is None:
         raise ModelError(f"{segmenter} has no weights: choose the segmenter that was trained")
     run = _json(folder.parents[2] / "run.json") if len(folder.parents) > 2 else {}
@@ -73,7 +72,7 @@ def _imported(
             f"{package.segmenter}"
         )
     files = files_in(folder, besides=(ITEM_NAME,))
-    weights_sha256 = build_segmenter(segmenter, str(folder)).weights_sha256
+    weights_sha256 = build_with(segmenter, str(folder)).weights_sha256
     if weights_sha256 != package.weights_sha256:
         raise ModelError(
             f"the weights of {folder} have the hash {(weights_sha256 or 'none')[:12]}, and its "

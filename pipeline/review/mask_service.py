@@ -26,7 +26,6 @@ from detection.registry.county import DetectionCounty
 from detection.results import Detection
 from detection.segmenters import (
     build_promptable,
-    build_segmenter,
     can_prompt,
     promptable_name,
 )
@@ -35,6 +34,7 @@ from pipeline.errors import InvalidOutline
 from pipeline.review.problems import ProblemError
 from pipeline.store.models.champion_holder import ChampionHolder
 from pipeline.store.models.versions import is_registered
+from pipeline.store.models.weights_source import build_with, is_exact
 from pipeline.store.reads.click_target import ClickTarget, MeasuredBy
 
 # Clicks that wait for the one at work. Each holds a thread of the server, which others need.
@@ -54,7 +54,8 @@ class MaskService:
     """Segmenters, by name and weights, and what they know of each county; thread-safe.
 
     Args:
-        sam3_weights: of the segmenter sam3, as a batch gets them: they stay, whatever is promoted.
+        sam3_weights: of the segmenter sam3, as a batch gets them: a promoted delta is put on a
+            base that is named alone; BASE:DELTA stays, whatever is promoted.
         database: has the champions; None for the package's own weights.
         cache: for the files of champions: LOTLINE_HOME/models.
     """
@@ -122,7 +123,7 @@ class MaskService:
     def _segmenter(self, measured: MeasuredBy) -> PromptableSegmenter:
         """The segmenter that measured, with the weights of now."""
         family = promptable_name(measured.segmenter)
-        is_named = family == "sam3" and self._sam3_weights
+        is_named = family == "sam3" and is_exact(family, self._sam3_weights)
         if family is None or self._database is None or self._cache is None or is_named:
             segmenter = self._named(measured.segmenter)
         else:
@@ -147,7 +148,7 @@ class MaskService:
     ) -> PromptableSegmenter:
         holder = self._holders.get(family)
         if holder is None:
-            build = partial(build_segmenter, family, for_clicks=True)
+            build = partial(build_with, family, base=self._sam3_weights, for_clicks=True)
             holder = self._holders[family] = ChampionHolder(database, family, cache, build)
         segmenter = holder.current()
         if segmenter.name != name or not isinstance(segmenter, PromptableSegmenter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast, get_args
 
@@ -15,7 +16,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.store.models.answer_check import check_answers
 from pipeline.store.models.champion_file import read_champion
 from pipeline.store.models.promoted_segmenter import MODEL_CACHE, build_promoted
-from pipeline.store.models.weights_source import is_exact
+from pipeline.store.models.weights_source import build_with, is_exact
 from pipeline.store.objects.folder_or_bucket import ObjectStore, open_objects
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def _segmenter(settings: WorkerSettings) -> Segmenter:
     weights = settings.common.weights_of(settings.segmenter)
     is_named = is_exact(settings.segmenter, weights)
     if not is_named and (facts := _champion(settings)) is not None:
-        promoted = build_promoted(facts, settings.common.home / MODEL_CACHE)
+        build = partial(build_with, settings.segmenter, base=weights)
+        promoted = build_promoted(facts, settings.common.home / MODEL_CACHE, build)
         check_answers(promoted)
         return promoted
     check_segmenter(settings.segmenter, weights)

@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from sqlalchemy import Engine, event
 
 from detection import sample
 from detection.segmenters.landcover.weights import load_landcover, save_landcover
+from detection.training.sam3_decoder.delta import save_delta
+from detection.training.sam3_decoder.recipe import load_start
+from detection.training.sam3_decoder.tiers import TrainedParts
 from pipeline.store.database import Database
+from pipeline.store.models.judgements import JudgementFacts, champion_event, store_judgement
 from pipeline.store.models.model_files import files_in, store_files
 from pipeline.store.models.promotions import promote, roll_back
 from pipeline.store.models.versions import ModelFacts, register_model
 
 KEY = "little"
+TINY = Path(__file__).parents[2] / "detection" / "segmenters" / "sam3" / "tiny"
 LANDCOVER = "landcover"
 
 
@@ -35,6 +42,26 @@ def landcover_folder(folder: Path, change: float, plane: int | None = None) -> P
     folder.mkdir(parents=True)
     # Another temperature makes other files, also where the answers are the same.
     save_landcover(weights.network, replace(weights.config, temperature=1.3), folder)
+    return folder
+
+
+def sam3_base(folder: Path) -> Path:
+    """sam3-tiny's files as a folder that SAM3_WEIGHTS can name."""
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(TINY / name, folder)
+    return folder
+
+
+def write_delta(source: str, folder: Path, change: float = 2e-3) -> Path:
+    """A delta of the mask decoder of some weights, which answers almost as they do."""
+    start = load_start(source)
+    parts = TrainedParts(start.model, "mask")
+    with torch.no_grad():
+        for parameter in parts.parameters():
+            parameter.mul_(1 + change)
+    folder.mkdir(parents=True)
+    save_delta(parts, folder, base_sha256=start.base_sha256, tier="mask")
     return folder
 
 
@@ -78,6 +105,20 @@ class Registered:
     def promote(self, number: int) -> None:
         with self._database.engine.begin() as conn:
             promote(conn, number, "ann", despite_gate="a test")
+
+    def add_delta(self, folder: Path, sha256: str, name: str) -> int:
+        """Register a delta by the hash that its segmenter reports."""
+        return self.add(files_in(folder), sha256, name)
+
+    def promote_with(self, number: int, thresholds: Mapping[str, float], name: str) -> None:
+        """Promote what passed the gate, with the score thresholds of its judgement."""
+        with self._database.engine.begin() as conn:
+            newest = champion_event(conn, name)
+            facts = JudgementFacts(
+                "passed", "passed", newest, "c" * 64, None, "d" * 64, {}, [], {}, thresholds
+            )  # fmt: skip
+            store_judgement(conn, number, facts, "ann")
+            promote(conn, number, "ann")
 
     def roll_back(self, name: str = LANDCOVER) -> None:
         with self._database.engine.begin() as conn:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import shapely
-from registered import KEY, Registered, little_county, pickled
+from registered import (
+    KEY,
+    TINY,
+    Registered,
+    little_county,
+    pickled,
+    sam3_base,
+    write_delta,
+)
 from safetensors.torch import load_file, save_file
 from servers.panel import panel
 from sqlalchemy import text
@@ -19,8 +29,6 @@ from detection.segmenters import build_segmenter
 from pipeline import BatchRequest, run_batch
 from pipeline.settings import Settings
 from pipeline.store.database import Database
-
-TINY = Path(__file__).parents[2] / "detection" / "segmenters" / "sam3" / "tiny"
 
 
 def _weights(folder: Path, scale: float) -> Path:
@@ -65,14 +73,25 @@ class Clicks:
         return found
 
 
+@contextmanager
+def session_of(
+    database: Database, registry: Path, home: Path, sam3_weights: str | None = None
+) -> Iterator[tuple[str, requests.Session]]:
+    with (
+        panel(database, home, registry, sam3_weights) as address,
+        requests.Session() as session,
+    ):
+        csrf = session.get(f"{address}/session", timeout=60).json()["csrf"]
+        session.headers["X-CSRF-Token"] = csrf
+        yield address, session
+
+
 @pytest.fixture
 def panel_session(
     database: Database, registry: Path, tmp_path: Path
 ) -> Iterator[tuple[str, requests.Session]]:
-    with panel(database, tmp_path, registry) as address, requests.Session() as session:
-        csrf = session.get(f"{address}/session", timeout=60).json()["csrf"]
-        session.headers["X-CSRF-Token"] = csrf
-        yield address, session
+    with session_of(database, registry, tmp_path) as found:
+        yield found
 
 
 def test_clicks_are_answered_by_the_champion_of_now(
@@ -103,3 +122,41 @@ def test_clicks_are_answered_by_the_champion_of_now(
     registered.promote(bad)
     assert clicks.weights() == two, "the last good one goes on"
     assert not (tmp_path / "canary").exists()
+
+
+def test_a_promoted_delta_is_put_on_the_base_that_the_panel_is_given(
+    database: Database, registry: Path, tmp_path: Path
+) -> None:
+    registered = Registered(database, tmp_path / "stored")
+    base = sam3_base(tmp_path / "base")
+    delta = write_delta(str(base), tmp_path / "delta")
+    own = build_segmenter("sam3", str(base)).weights_sha256
+    sha256 = build_segmenter("sam3", f"{base}{os.pathsep}{delta}").weights_sha256
+    assert own is not None
+    assert sha256 is not None
+    request = BatchRequest(
+        KEY, registry=registry, segmenter="sam3", weights=str(base), limit=3, labels=("roof",)
+    )
+    run_batch(request, Settings(database_url=database.url, home=tmp_path))
+    with session_of(database, registry, tmp_path, str(base)) as session:
+        clicks = Clicks(*session, database)
+        assert clicks.weights() == own
+        number = registered.add_delta(delta, sha256, "sam3")
+        registered.promote_with(number, {"pool": 0.4}, "sam3")
+        assert clicks.weights() == sha256
+        registered.roll_back("sam3")
+        assert clicks.weights() == own
+    # BASE:DELTA is what is used, whatever is promoted.
+    named = write_delta(str(base), tmp_path / "named", 4e-3)
+    named_sha256 = build_segmenter("sam3", f"{base}{os.pathsep}{named}").weights_sha256
+    exact = f"{base}{os.pathsep}{named}"
+    run_batch(
+        BatchRequest(
+            KEY, registry=registry, segmenter="sam3", weights=exact, limit=3, labels=("roof",),
+            again=True,
+        ),
+        Settings(database_url=database.url, home=tmp_path),
+    )  # fmt: skip
+    registered.promote(number)
+    with session_of(database, registry, tmp_path, exact) as session:
+        assert Clicks(*session, database).weights() == named_sha256

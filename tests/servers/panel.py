@@ -18,9 +18,14 @@ from pipeline.store.database import Database
 
 
 @contextmanager
-def panel(database: Database, home: Path, registry: Path | None = None) -> Iterator[str]:
+def panel(
+    database: Database,
+    home: Path,
+    registry: Path | None = None,
+    sam3_weights: str | None = None,
+) -> Iterator[str]:
     """Serve the panel; yields its address, without a slash at the end."""
-    masks = MaskService(None, database.engine, home / "models")
+    masks = MaskService(sam3_weights, database.engine, home / "models")
     context = PanelContext(database.engine, registry, home, "ann", b"a secret of the test", masks)
     config = uvicorn.Config(
         delay_answers(create_app(context)), port=0, log_config=None, access_log=False

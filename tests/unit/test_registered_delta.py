@@ -21,7 +21,7 @@ from detection.training.sam3_decoder.tiers import TrainedParts
 from pipeline.errors import ModelError
 from pipeline.learning.registered_run import registered_facts
 from pipeline.store.models.promoted_segmenter import build_promoted
-from pipeline.store.models.weights_source import build_with, is_exact, weights_source
+from pipeline.store.models.weights_source import build_with, is_exact
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_a_delta_is_registered_and_built_on_its_base(
     with pytest.raises(ModelError, match="set SAM3_WEIGHTS"):
         build_promoted(facts, tmp_path / "cache")
     with pytest.raises(ModelError, match="--segmenter sam3"):
-        weights_source("landcover", delta)
+        build_with("landcover", str(delta))
 
 
 def test_a_delta_of_the_packages_own_weights_needs_no_setting(tmp_path: Path) -> None:

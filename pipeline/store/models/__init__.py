@@ -8,5 +8,5 @@ promoted_segmenter  a segmenter with registered weights, checked
 answer_check        the check: what it finds on a known chip
 champion_holder     a segmenter that stays loaded, and picks up a new champion
 load_events         which processes picked up weights, or could not use them
-weights_source      what registered weights are loaded as: a delta with its base
+weights_source      how every consumer builds a segmenter: a delta with its base
 """

@@ -1,6 +1,7 @@
 """The champion as a file: what a worker without the database reads at its start.
 
-    {"format": 1, "segmenter": "landcover", "weights_sha256": "…", "files": {"…": "…"}}
+    {"format": 1, "segmenter": "landcover", "weights_sha256": "…", "files": {"…": "…"},
+     "thresholds": {"pool": 0.4}}
 
 The weights' files are beside it, as `model_files` stores them. Without files, the champion is the
 package's own weights.
@@ -9,9 +10,10 @@ package's own weights.
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import ModelError
 from pipeline.store.models.model_files import store_files
@@ -29,15 +31,22 @@ class _ChampionDocument(BaseModel):
     segmenter: str
     weights_sha256: str | None
     files: dict[str, str]
+    # Files that earlier versions wrote have none.
+    thresholds: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
 
 
 def write_champion(
-    address: str, segmenter: str, weights_sha256: str | None, files: dict[str, bytes]
+    address: str,
+    segmenter: str,
+    weights_sha256: str | None,
+    files: dict[str, bytes],
+    thresholds: Mapping[str, float] | None = None,
 ) -> str:
     """Store the files of weights at an address, then the file that names them; its address.
 
     Args:
         files: by name; empty for the package's own weights.
+        thresholds: of scores, by label, with which the weights were promoted.
 
     Raises:
         ObjectStoreError: they cannot be written.
@@ -45,7 +54,7 @@ def write_champion(
     stored = store_files(address, weights_sha256, files) if weights_sha256 and files else {}
     document = {
         "format": _FORMAT, "segmenter": segmenter, "weights_sha256": weights_sha256,
-        "files": stored,
+        "files": stored, "thresholds": dict(thresholds or {}),
     }  # fmt: skip
     objects = open_objects(address)
     key = f"{_FOLDER}/{segmenter}.json"
@@ -82,4 +91,6 @@ def read_champion(address: str, segmenter: str) -> ModelFacts | None:
         )
     if not found.files or found.weights_sha256 is None:
         return None
-    return ModelFacts(segmenter, found.weights_sha256, root, found.files)
+    return ModelFacts(
+        segmenter, found.weights_sha256, root, found.files, thresholds=found.thresholds
+    )

@@ -24,7 +24,7 @@ from pipeline.store.models.answer_check import LabelShares, check_answers
 from pipeline.store.models.load_events import record_load
 from pipeline.store.models.model_files import fetch_files
 from pipeline.store.models.versions import ModelFacts, ModelVersion
-from pipeline.store.models.weights_source import build_with, weights_source
+from pipeline.store.models.weights_source import build_with
 
 if TYPE_CHECKING:
     from detection.segmenters.interface import Segmenter
@@ -35,7 +35,7 @@ MODEL_CACHE: Final = "models"
 """The folder below LOTLINE_HOME that has fetched weights."""
 
 BuildWithWeights = Callable[[str | None], "Segmenter"]
-"""Builds a segmenter with the weights of a folder; None for the package's own."""
+"""Builds a segmenter with the registered weights of a folder, as `build_with` does."""
 
 UNUSABLE: Final = (ModelError, DetectionError)
 """What weights raise that will not be better at the next attempt."""
@@ -78,7 +78,7 @@ def build_promoted(
         SegmenterError: they do not fit this version of the segmenter.
     """
     build = build or partial(build_with, facts.segmenter)
-    segmenter = build(weights_source(facts.segmenter, fetch_files(facts, cache)))
+    segmenter = build(str(fetch_files(facts, cache)))
     if segmenter.weights_sha256 != facts.weights_sha256:
         raise ModelError(
             f"the registered weights of {facts.segmenter} have the hash "
@@ -105,8 +105,21 @@ def load_model(
     """
     started_s = time.perf_counter()
     segmenter = build(None) if version is None else build_promoted(version.facts, cache, build)
-    shares = check_answers(segmenter, before)
+    shares = _checked(segmenter, version, before)
     return LoadedModel(segmenter, version, shares, time.perf_counter() - started_s)
+
+
+def _checked(
+    segmenter: Segmenter, version: ModelVersion | None, before: LabelShares | None
+) -> LabelShares:
+    """What it finds on the known chip. Weights that nobody promoted are used whatever they find."""
+    try:
+        return check_answers(segmenter, before)
+    except ModelError as error:
+        if version is not None:
+            raise
+        log.warning("the weights of %s before any promotion: %s", segmenter.name, error)
+        return {}
 
 
 def load_first_good(
@@ -158,12 +171,14 @@ class ChampionBuilder:
         champions: see `load_first_good`.
         cache: of each machine's files.
         database_url: where failures are recorded.
+        base: see `build_with`: the same in all processes.
     """
 
     segmenter: str
     champions: tuple[ModelVersion, ...]
     cache: Path
     database_url: str = field(repr=False)
+    base: str | None = None
 
     def __call__(self) -> Segmenter:
         """Build it.
@@ -171,7 +186,7 @@ class ChampionBuilder:
         Raises:
             ModelError, SegmenterError, ObjectStoreError: see `load_first_good`.
         """
-        build = partial(build_with, self.segmenter)
+        build = partial(build_with, self.segmenter, base=self.base)
         return load_first_good(self.champions, self.cache, build, self._failed).segmenter
 
     def description(self, weights_sha256: str | None) -> str:
