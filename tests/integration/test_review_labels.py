@@ -90,6 +90,8 @@ def test_a_new_label_is_made_on_purpose_once(reviewer: Reviewer) -> None:
 def test_labels_that_cannot_be_read_are_not_called_missing(reviewer: Reviewer) -> None:
     page = reviewer.page
     page.route("**/v1/review/labels*", lambda route: route.abort())
+    page.reload()
+    reviewer.wait_for("#objects li")
     page.keyboard.press("f")
     _ask_for_label(reviewer, "hedge")
     reviewer.wait_for("dialog[open] button.primary:has-text('Use hedge')")

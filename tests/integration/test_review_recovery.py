@@ -76,6 +76,7 @@ def test_a_new_object_outlives_a_reload_and_can_be_discarded(reviewer: Reviewer)
 def test_what_is_drawn_without_a_network_stays_on_the_map(reviewer: Reviewer) -> None:
     page = reviewer.page
     shown = "window.lotlinePanel.waiting.source.getFeatures().length"
+    reviewer.wait_until("window.lotlinePanel.decisions.labels.hasAll('here')")
     page.route("**/detections", lambda route: route.abort())
     for key in ("d", "Enter", "s"):
         page.keyboard.press(key)

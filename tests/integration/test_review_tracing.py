@@ -104,14 +104,14 @@ def test_a_digit_waits_for_the_labels_of_the_county(reviewer: Reviewer) -> None:
     reviewer.wait_for("dialog[open] .numbered button")
     offered = [each.inner_text() for each in page.query_selector_all("dialog .numbered button")]
     number = next(at for at, each in enumerate(offered, 1) if each.startswith("roof"))
-    page.reload()
-    reviewer.wait_for("#objects li")
     held: list[Any] = []
 
     def hold(route: Any) -> None:
         held.append(route)
 
     page.route("**/v1/review/labels?*", hold)
+    page.reload()
+    reviewer.wait_for("#objects li")
     page.keyboard.press("f")
     reviewer.wait_for("dialog[open]")
     page.keyboard.press(str(number))

@@ -235,6 +235,7 @@ export class Panel {
     this.isMapOld = !isNew && this.map.isDrafting();
     if (!this.isMapOld) this.map.show(property, isNew);
     this.workList.offerLabels(property);
+    void this.decisions.labels.ofCounty(property.county); // known before a label is asked for, also without a network then
     this.refresh();
   }
 
