@@ -1,7 +1,8 @@
-"""Fixtures of the store's tests: a connection, and parcel caches."""
+"""Fixtures of the store's tests: a connection, and parcel caches. In CI, browser tests may repeat."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from sqlalchemy import Connection
 from parcels.cache import FolderCache, ParcelCache
 from pipeline.store.database import Database
 from pipeline.store.parcel_cache.database_cache import DatabaseCache
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a failed browser test once more in CI, where a shared machine can stop for seconds.
+
+    The log lists it as RERUN: it is a fault of the page or of the test all the same, and has so far
+    always been one.
+    """
+    if os.environ.get("CI"):
+        for item in items:
+            if "browser" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture
