@@ -10,7 +10,7 @@ NAMES = (
     "fresh_clone", "tricky_geometries", "registry_loading", "harvest", "points", "kept_parcels",
     "lots", "addresses", "review", "review_masks", "landcover",
     "sam3_tiers",
-    "model_reload",
+    "model_reload", "stale",
 )  # fmt: skip
 
 

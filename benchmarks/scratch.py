@@ -37,13 +37,14 @@ def scratch_county(count: int) -> Iterator[tuple[Database, list[int]]]:
                 database.server.stop()
 
 
-def lease(engine: Engine, count: int) -> RunInfo:
-    """Start a run that leases all properties."""
+def lease(engine: Engine, count: int, weights_sha256: str | None = None) -> RunInfo:
+    """Start a run that leases the first `count` properties."""
     with engine.begin() as conn:
-        run_id = lifecycle.start(conn, "synthetic", {}, "synthetic", None)
-        states.reset(conn, "synthetic")
+        settings = {"segmenter": "synthetic"}
+        run_id = lifecycle.start(conn, "synthetic", settings, "synthetic", weights_sha256)
+        states.reset(conn, "synthetic", limit=count)
         LeaseScan("synthetic", OWNER, run_id, 3600).lease(conn, count)
-    return RunInfo(run_id, "synthetic", None, synthetic_lots.LABELS)
+    return RunInfo(run_id, "synthetic", weights_sha256, synthetic_lots.LABELS)
 
 
 def server_s(database: Database) -> float:
