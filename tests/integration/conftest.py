@@ -1,4 +1,4 @@
-"""Fixtures of the store's tests: a connection, and parcel caches. In CI, browser tests may repeat."""
+"""Fixtures of the store's tests: a connection, and parcel caches; and the rule of second tries."""
 
 from __future__ import annotations
 
