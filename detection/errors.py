@@ -13,7 +13,8 @@ DetectionError
 └── TrainingError            a training run that cannot start, or cannot go on
     ├── CheckpointError      a checkpoint that cannot be saved, or is of another run
     │   └── DamagedCheckpoint    its files cannot be read
-    └── TrainingDiverged     the loss or the gradients are not finite any more
+    ├── TrainingDiverged     the loss or the gradients are not finite any more
+    └── TrackingError        a tracking server that does not answer, or refuses
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class DamagedCheckpoint(CheckpointError):
 
 class TrainingDiverged(TrainingError):
     """The loss or the gradients are not finite any more."""
+
+
+class TrackingError(TrainingError):
+    """A tracking server that does not answer, or refuses; a training goes on without it."""

@@ -32,6 +32,7 @@ from detection.training.settings import TrainingSettings
 from detection.training.step_memory import StepMemory
 from detection.training.stop_request import StopRequest, stop_on_signals
 from detection.training.task import TrainingTask, WeightsExport
+from detection.training.tracking.tracked_run import tracked
 
 EndReason = Literal["finished", "time limit", "interrupted", "measured", "profiled"]
 
@@ -122,12 +123,19 @@ def train(
             a checkpoint cannot be saved or read, not even the smallest step fits into memory, or
             the training diverged.
     """
-    with open_run(folder, task, settings, resume=resume) as run, stop_on_signals() as stop:
+    say = on_message or _ignore
+    with (
+        open_run(folder, task, settings, resume=resume) as run,
+        tracked(folder, say) as sent,
+        stop_on_signals() as stop,
+    ):
         trainer = _Trainer(
-            task, settings, run, export, on_step or _ignore, on_message or _ignore,
-            recipe_settings or {}, clock,
-        )  # fmt: skip
-        return trainer.run(stop)
+            task, settings, run, export, on_step or _ignore, say, recipe_settings or {}, clock
+        )
+        sent.begin(trainer.step)
+        state = trainer.run(stop)
+        sent.end(state.ended)
+        return state
 
 
 class _Trainer:
@@ -163,6 +171,11 @@ class _Trainer:
             self._memory.try_out(self._forward_and_update, self._network, self._optimizer)
         self._describe()
         self._resumed_at = clock()
+
+    @property
+    def step(self) -> int:
+        """The step that is next."""
+        return self._step
 
     def _resume(self) -> None:
         loaded = self._run.load_last(self._on_message)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,17 @@ def prove(export: WeightsExport, network: nn.Module, folder: Path) -> Proof:
         remove_folder(weights)
     write_text(folder / _PROOF_NAME, json.dumps(asdict(proof), indent=2) + "\n")
     return proof
+
+
+def finite_row(proof: Proof) -> dict[str, Any]:
+    """A proof for proofs.jsonl, with null for what is not finite."""
+    row = asdict(proof)
+    row["figures"] = {name: _finite(value) for name, value in (proof.figures or {}).items()}
+    return {name: _finite(v) if isinstance(v, float) else v for name, v in row.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def read_proof(folder: Path) -> Proof | None:

@@ -2,6 +2,7 @@
 
     run.json        what runs: task, resolved settings, hash of the data, sizes of a step, versions
     metrics.jsonl   step, seconds, lr, loss, norm of the gradients and every term, by step
+    proofs.jsonl    whether each checkpoint is proven, and the judge's figures
     checkpoints/    see `checkpoints`
     best.json       the best checkpoint with its figures
     weights         a link to the best checkpoint's weights
@@ -15,6 +16,7 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,11 +30,16 @@ from detection.errors import CheckpointError, TrainingError
 from detection.training import run_record
 from detection.training.atomic import DRAFT_PREFIX, remove_drafts, write_text
 from detection.training.checkpoints import CheckpointManifest, Checkpoints, step_of
-from detection.training.proof import WEIGHTS_NAME, Proof, best_checkpoint, prove, read_proof
+from detection.training.proof import (
+    WEIGHTS_NAME,
+    Proof,
+    best_checkpoint,
+    finite_row,
+    prove,
+    read_proof,
+)
 from detection.training.settings import CHANGEABLE, TrainingSettings
 from detection.training.task import TrainingTask, WeightsExport
-
-_BEST_NAME, _LOCK_NAME = "best.json", ".lock"
 
 
 class RunFolder:
@@ -100,6 +107,8 @@ class RunFolder:
         if known is not None and known.proven and not again:
             return f"{folder.name} is proven: score {known.score}"
         proof = prove(export, network, folder)
+        row = {"step": step_of(folder), "time_ms": time.time_ns() // 1_000_000} | finite_row(proof)
+        run_record.append_proof(self.path, row)
         self._point_to_best()
         if not proof.proven:
             return f"{folder.name} is not proven and no candidate: {proof.reason}"
@@ -120,7 +129,7 @@ class RunFolder:
             return
         folder, proof = best
         content = {"step": step_of(folder), "checkpoint": folder.name} | asdict(proof)
-        write_text(self.path / _BEST_NAME, json.dumps(content, indent=2) + "\n")
+        write_text(self.path / run_record.BEST_NAME, json.dumps(content, indent=2) + "\n")
         link = self.path / f"{DRAFT_PREFIX}{WEIGHTS_NAME}-{os.getpid()}"
         link.unlink(missing_ok=True)
         link.symlink_to(Path("checkpoints") / folder.name / WEIGHTS_NAME)
@@ -147,7 +156,7 @@ def open_run(
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / _LOCK_NAME).open("w")
+        lock = (path / run_record.LOCK_NAME).open("w")
     except OSError as error:
         raise TrainingError(f"cannot train into {path}: {error}") from error
     with lock:

@@ -1,16 +1,26 @@
-"""The record of a run: run.json (what ran) and metrics.jsonl (one line for each step)."""
+"""The record of a run.
+
+run.json has what ran, metrics.jsonl a line for each step, and proofs.jsonl one for each checkpoint
+that was judged, also those that are not kept.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from detection.errors import TrainingError
 from detection.training.atomic import write_text
 
-_RUN_NAME, _METRICS_NAME = "run.json", "metrics.jsonl"
+METRICS_NAME: Final = "metrics.jsonl"
+PROOFS_NAME: Final = "proofs.jsonl"
+BEST_NAME: Final = "best.json"
+LOCK_NAME: Final = ".lock"
+"""Locked by the process that trains into the folder."""
+
+_RUN_NAME: Final = "run.json"
 
 
 def write_run(folder: Path, content: Mapping[str, Any]) -> None:
@@ -32,14 +42,35 @@ def read_run(folder: Path) -> dict[str, Any]:
     return content
 
 
+def read_best(folder: Path) -> dict[str, Any]:
+    """The best checkpoint with its figures; empty without one."""
+    try:
+        content = json.loads((folder / BEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def append_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Append the rows of steps. A number that is not finite is null, as JSON has no NaN.
 
     Raises:
         TrainingError: the file cannot be written.
     """
+    _append(folder / METRICS_NAME, rows)
+
+
+def append_proof(folder: Path, row: Mapping[str, Any]) -> None:
+    """Append what was judged of a checkpoint.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    _append(folder / PROOFS_NAME, [row])
+
+
+def _append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    path = folder / _METRICS_NAME
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(lines)
@@ -52,7 +83,7 @@ def append_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The rows of steps, up to a line that a killed process or a power cut left incomplete."""
-    path = folder / _METRICS_NAME
+    path = folder / METRICS_NAME
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []
@@ -68,4 +99,4 @@ def drop_metrics(folder: Path, step: int) -> None:
     """Remove the rows from a step on, which a resumed run does again."""
     rows = [row for row in read_metrics(folder) if row["step"] < step]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    write_text(folder / _METRICS_NAME, lines)
+    write_text(folder / METRICS_NAME, lines)

@@ -18,7 +18,7 @@ from pipeline.serve.job_store import JobStore
 from pipeline.store.objects.folder_or_bucket import content_key
 
 _STATE: Final = "state.json"
-_RECORDS: Final = ("run.json", "metrics.jsonl", "best.json")
+_RECORDS: Final = ("run.json", "metrics.jsonl", "proofs.jsonl", "best.json", "mlflow.json")
 _CHECKPOINTS: Final = "checkpoints"
 _PROOF: Final = "proof.json"
 _WEIGHTS: Final = "weights"
