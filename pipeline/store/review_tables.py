@@ -30,6 +30,19 @@ FULL_REVIEW_HOLDS = """f.is_full AND f.boundary_fk = p.boundary_fk
     AND NOT EXISTS (SELECT FROM lotline.detection d WHERE d.property_fk = p.id
         AND d.state = 'proposed' AND d.label = ANY(f.labels))"""
 
+
+def detections_of(property_key: str) -> str:
+    """SQL table: the detections of a property in any state.
+
+    Those that are superseded, and the others, have an index each. `property_fk = …` alone can use
+    neither, and would read the detections of all counties for each property.
+    """
+    return f"""(SELECT * FROM lotline.detection
+            WHERE property_fk = {property_key} AND state <> 'superseded'
+        UNION ALL SELECT * FROM lotline.detection
+            WHERE property_fk = {property_key} AND state = 'superseded')"""  # noqa: S608
+
+
 review = Table(
     "review",
     metadata,

@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from sqlalchemy import Connection, Row, text
 
 from parcels.boundary import Boundary
+from pipeline.store.review_tables import detections_of
 from pipeline.store.reviews.full_reviews import HOLDS
 from pipeline.store.runs.counted_ground import HAS_VANISHED
 
@@ -47,11 +48,10 @@ SELECT id, label, version, ST_AsBinary(geom) AS geom FROM lotline.detection
 WHERE property_fk = :id AND state = 'accepted' ORDER BY label, id
 """)
 
-_EVENTS = text("""
+_EVENTS = text(f"""
 SELECT r.id, r.detection_fk, r.action, r.reviewer, r.created_at
-FROM lotline.review r JOIN lotline.detection d ON d.id = r.detection_fk
-WHERE d.property_fk = :id ORDER BY r.id
-""")
+FROM {detections_of(":id")} d JOIN lotline.review r ON r.detection_fk = d.id ORDER BY r.id
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)

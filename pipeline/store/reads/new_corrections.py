@@ -7,20 +7,24 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from pipeline.store.review_tables import detections_of
 from pipeline.store.reviews.full_reviews import HOLDS
 from pipeline.store.runs.counted_ground import HAS_VANISHED
 
 # A decision that was undone, and the undoing, teach nothing.
 _NEW = text(f"""
+WITH reviewed AS MATERIALIZED (
+    SELECT p.id FROM lotline.property p
+    CROSS JOIN LATERAL (SELECT * FROM lotline.full_review WHERE property_fk = p.id
+        ORDER BY id DESC LIMIT 1) f
+    WHERE p.county = ANY(CAST(:counties AS text[])) AND {HOLDS} AND NOT {HAS_VANISHED}
+)
 SELECT d.label, count(*) FILTER (WHERE r.action <> 'accept') AS corrected,
-    count(*) FILTER (WHERE r.action = 'accept') AS confirmed, count(DISTINCT p.id) AS lots
-FROM lotline.property p
-CROSS JOIN LATERAL (SELECT * FROM lotline.full_review WHERE property_fk = p.id
-    ORDER BY id DESC LIMIT 1) f
-JOIN lotline.detection d ON d.property_fk = p.id
+    count(*) FILTER (WHERE r.action = 'accept') AS confirmed, count(DISTINCT d.property_fk) AS lots
+FROM reviewed
+JOIN LATERAL {detections_of("reviewed.id")} d ON true
 JOIN lotline.review r ON r.detection_fk = d.id
-WHERE p.county = ANY(CAST(:counties AS text[])) AND {HOLDS} AND NOT {HAS_VANISHED}
-    AND r.action <> 'undo' AND NOT EXISTS (SELECT FROM lotline.review u WHERE u.undoes = r.id)
+WHERE r.action <> 'undo' AND NOT EXISTS (SELECT FROM lotline.review u WHERE u.undoes = r.id)
     AND NOT r.id = ANY(CAST(:known AS bigint[]))
 GROUP BY d.label ORDER BY d.label
 """)  # noqa: S608
