@@ -23,6 +23,7 @@ from rasterio.enums import ColorInterp
 from detection.sample.layout import CRS
 from detection.sample.materials import BANDS
 from detection.sample.paint import grid, paint
+from detection.sample.palette import DEFAULT_STYLE, palette_of
 from detection.sample.scene import GSD_M, SyntheticScene, build_scene
 from detection.sample.truth import lot_truth, to_degrees
 
@@ -44,6 +45,7 @@ class SampleCounty:
     folder: Path
     seed: int
     lots: int
+    style: str = DEFAULT_STYLE
 
     @property
     def parcels(self) -> Path:
@@ -71,32 +73,36 @@ class SampleCounty:
         return self.folder / "manifest.json"
 
 
-def generate(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -> SampleCounty:
+def generate(
+    folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS, style: str = DEFAULT_STYLE
+) -> SampleCounty:
     """Generate the synthetic county of a seed in `folder`, replacing an older one.
 
-    The same seed and size give the same pixels and geometry. The folder is replaced atomically;
-    if another process generates the same county at the same time, that one stays.
+    The same seed, size and style (`detection.sample.palette`) give the same pixels and geometry.
+    The folder is replaced atomically; if another process generates the same county at the same
+    time, that one stays.
 
     Raises:
-        ValueError: fewer than 4 lots, or a folder with other content.
+        ValueError: fewer than 4 lots, no such style, or a folder with other content.
     """
+    palette_of(style)
     if lots < 4:
         raise ValueError(
             f"a sample county of {lots} lots is too small for streets. Use 4 or more lots"
         )
     folder = Path(folder)
     _check_replaceable(folder)
-    was_current = is_current(folder, seed, lots)
+    was_current = is_current(folder, seed, lots, style)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         draft.chmod(0o755)
-        generated = SampleCounty(draft, seed, lots)
+        generated = SampleCounty(draft, seed, lots, style)
         _write(generated)
         _replace(folder, generated, accept=not was_current)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return SampleCounty(folder, seed, lots)
+    return SampleCounty(folder, seed, lots, style)
 
 
 def load(folder: Path) -> SampleCounty:
@@ -111,13 +117,23 @@ def load(folder: Path) -> SampleCounty:
             f"{folder} has no sample county of this version. Generate one with "
             "detection.sample.generate(folder)"
         )
-    return SampleCounty(Path(folder), int(manifest["seed"]), int(manifest["lots"]))
+    return SampleCounty(
+        Path(folder), int(manifest["seed"]), int(manifest["lots"]), _style_of(manifest)
+    )
 
 
-def is_current(folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS) -> bool:
-    """Whether `folder` has the complete output of `generate` for this seed and size."""
+def is_current(
+    folder: Path, seed: int = DEFAULT_SEED, lots: int = DEFAULT_LOTS, style: str = DEFAULT_STYLE
+) -> bool:
+    """Whether `folder` has the complete output of `generate` for this seed, size and style."""
     manifest = _read_manifest(Path(folder))
-    return manifest is not None and (manifest["seed"], manifest["lots"]) == (seed, lots)
+    return manifest is not None and (
+        (manifest["seed"], manifest["lots"], _style_of(manifest)) == (seed, lots, style)
+    )
+
+
+def _style_of(manifest: dict[str, Any]) -> str:
+    return str(manifest.get("style", DEFAULT_STYLE))  # before there were styles
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -149,7 +165,7 @@ def _replace(folder: Path, generated: SampleCounty, *, accept: bool) -> None:
     With `accept`, a folder that has the same county by now stays, as it may be in use.
     """
     for retries_left in reversed(range(_MAX_SWAPS)):
-        if accept and is_current(folder, generated.seed, generated.lots):
+        if accept and is_current(folder, generated.seed, generated.lots, generated.style):
             return
         try:
             _swap(folder, generated.folder)
@@ -173,7 +189,7 @@ def _swap(folder: Path, new: Path) -> None:
 
 
 def _write(county: SampleCounty) -> None:
-    scene = build_scene(county.seed, county.lots)
+    scene = build_scene(county.seed, county.lots, county.style)
     image = paint(scene)
     parcels, truth = _parcels(scene), lot_truth(scene)
     properties = _properties(scene)
@@ -187,6 +203,7 @@ def _write(county: SampleCounty) -> None:
         "generator": GENERATOR,
         "seed": county.seed,
         "lots": county.lots,
+        "style": county.style,
         "gsd_m": GSD_M,
         "crs": CRS,
         "captured_on": CAPTURED_ON,

@@ -12,6 +12,7 @@ from shapely import LineString
 from shapely.geometry.base import BaseGeometry
 
 from detection.sample.layout import PAVEMENT_HALF_M
+from detection.sample.palette import Colour, Palette
 from detection.sample.scene import SyntheticScene
 from detection.sample.things import Crown, Yard
 
@@ -22,32 +23,16 @@ SUN_XY = (0.62, -0.785)
 SUN_TAN_ELEVATION = math.tan(math.radians(52.0))
 _ROOF_SLOPE = math.tan(math.radians(24.0))
 
-Colour = tuple[float, float, float, float]
-
-# Digital numbers as in NAIP's 8 bit product. NDVI: lawn about 0.3, dry turf 0.03, roofs and roads
+# Digital numbers as in NAIP's 8 bit product; `palette` has what differs between styles. NDVI: roads
 # -0.05 to -0.15, open water -0.5.
-_GREEN_TURF: Colour = (88, 110, 76, 164)
-_STRAW_TURF: Colour = (150, 138, 108, 160)
-_MEADOW: Colour = (112, 116, 84, 148)
 _ASPHALT: Colour = (98, 98, 96, 86)
 _KERB: Colour = (150, 147, 138, 128)
 _CONCRETE: Colour = (172, 168, 156, 150)
 _OLD_CONCRETE: Colour = (140, 136, 126, 120)
 _DRIVE_ASPHALT: Colour = (92, 92, 92, 84)
 _PAVERS: Colour = (150, 122, 106, 124)
-_SOIL: Colour = (150, 128, 100, 138)
-_MULCH: Colour = (92, 74, 60, 84)
 _WATER: Colour = (72, 160, 182, 44)
 _SHED: Colour = (142, 142, 140, 128)
-_ROOFS: tuple[Colour, ...] = (
-    (112, 108, 104, 98),
-    (86, 84, 84, 76),
-    (132, 116, 100, 112),
-    (152, 142, 130, 134),
-    (140, 92, 76, 112),
-    (100, 104, 108, 92),
-    (178, 176, 170, 160),
-)
 _CARS: tuple[Colour, ...] = (
     (206, 206, 204, 196),
     (40, 42, 46, 44),
@@ -55,8 +40,6 @@ _CARS: tuple[Colour, ...] = (
     (150, 44, 40, 92),
     (58, 76, 120, 70),
 )
-_NEEDLES: Colour = (56, 72, 54, 108)
-_LEAVES: Colour = (74, 100, 58, 160)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +63,12 @@ class Surface:
 def surfaces(scene: SyntheticScene) -> list[Surface]:
     """Everything except trees and shrubs, from the ground up."""
     rng = np.random.default_rng([scene.seed, 2])
-    plan = scene.plan
-    layers = [Surface(common, _MEADOW, 0.06) for common in plan.commons]
+    plan, palette = scene.plan, scene.palette
+    layers = [Surface(common, palette.meadow, 0.06) for common in plan.commons]
     layers.append(Surface(plan.pavement(7.2), _CONCRETE, 0.02))
-    layers.append(Surface(plan.pavement(5.9), _mix(_GREEN_TURF, _STRAW_TURF, 0.3), 0.04))
+    layers.append(Surface(plan.pavement(5.9), _turf(palette, 0.3), 0.04))
     for yard in scene.yards:
-        layers += _ground(rng, yard)
+        layers += _ground(rng, yard, palette)
     layers.append(Surface(plan.pavement(PAVEMENT_HALF_M + 0.3), _KERB, 0.02))
     layers.append(Surface(plan.pavement(PAVEMENT_HALF_M), _ASPHALT, 0.03))
     layers += _tar_lines(rng, plan.street_lines)
@@ -95,18 +78,18 @@ def surfaces(scene: SyntheticScene) -> list[Surface]:
         glass = car.buffer(-0.35)
         layers.append(Surface(glass, _mix(paint, (60, 64, 70, 60), 0.35), 0.02, height_m=1.5))
     for yard in scene.yards:
-        layers += _buildings(rng, yard)
+        layers += _buildings(rng, yard, palette)
     return [surface for surface in layers if not surface.polygon.is_empty]
 
 
-def country() -> Colour:
-    """The colour of bare ground outside everything else."""
-    return _MEADOW
-
-
-def foliage(crown: Crown) -> Colour:
+def foliage(crown: Crown, palette: Palette) -> Colour:
     """The sunlit colour of a crown."""
-    return _mix(_NEEDLES, _LEAVES, crown.tone)
+    return _mix(palette.needles, palette.leaves, crown.tone)
+
+
+def _turf(palette: Palette, dormancy: float) -> Colour:
+    least = palette.least_dormancy
+    return _mix(palette.turf, palette.straw, least + (1 - least) * dormancy)
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -124,15 +107,15 @@ def _vary(rng: Generator, colour: Colour, spread: float) -> Colour:
     return (red, green, blue, nir)
 
 
-def _ground(rng: Generator, yard: Yard) -> list[Surface]:
-    turf = _vary(rng, _mix(_GREEN_TURF, _STRAW_TURF, yard.dormancy), 0.06)
+def _ground(rng: Generator, yard: Yard, palette: Palette) -> list[Surface]:
+    turf = _vary(rng, _turf(palette, yard.dormancy), 0.06)
     drive = (_CONCRETE, _OLD_CONCRETE, _DRIVE_ASPHALT)[rng.choice(3, p=(0.5, 0.3, 0.2))]
     drive = _vary(rng, drive, 0.05)
     return [
         # Turf continues under everything on it, so that no seams are visible.
         Surface(yard.plan.polygon, turf, 0.035, stripes=yard.stripes),
-        Surface(yard.bare, _vary(rng, _SOIL, 0.06), 0.06),
-        Surface(yard.beds, _vary(rng, _MULCH, 0.08), 0.08),
+        Surface(yard.bare, _vary(rng, palette.soil, 0.06), 0.06),
+        Surface(yard.beds, _vary(rng, palette.mulch, 0.08), 0.08),
         Surface(yard.drive, drive, 0.025),
         Surface(yard.walk, _vary(rng, _CONCRETE, 0.05), 0.02),
         Surface(yard.patio, _vary(rng, _PAVERS if rng.random() < 0.4 else _CONCRETE, 0.06), 0.03),
@@ -140,9 +123,9 @@ def _ground(rng: Generator, yard: Yard) -> list[Surface]:
     ]
 
 
-def _buildings(rng: Generator, yard: Yard) -> list[Surface]:
+def _buildings(rng: Generator, yard: Yard, palette: Palette) -> list[Surface]:
     layers = [Surface(yard.shed, _vary(rng, _SHED, 0.15), 0.03, height_m=2.6)]
-    roof = _vary(rng, _ROOFS[rng.integers(len(_ROOFS))], 0.08)
+    roof = _vary(rng, palette.roofs[rng.integers(len(palette.roofs))], 0.08)
     grain = rng.uniform(0.02, 0.05)
     for face in yard.roof_faces:
         # Lambert shading of the face, relative to level ground.

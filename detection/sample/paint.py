@@ -15,10 +15,10 @@ from detection.sample.materials import (
     SUN_TAN_ELEVATION,
     SUN_XY,
     Surface,
-    country,
     foliage,
     surfaces,
 )
+from detection.sample.palette import Colour
 from detection.sample.scene import GSD_M, SyntheticScene
 from detection.sample.things import Crown
 
@@ -79,7 +79,7 @@ def noise(rng: Generator, shape: tuple[int, int], cell_px: float) -> Plane:
 def _ground(scene: SyntheticScene, rng: Generator) -> _Canvas:
     """Everything except trees and shrubs, unlit."""
     transform = grid(scene)
-    layers = [Surface(scene.plan.street_lines, country(), 0.06), *surfaces(scene)]
+    layers = [Surface(scene.plan.street_lines, scene.palette.meadow, 0.06), *surfaces(scene)]
     index = rasterize(
         ((layer.polygon, number) for number, layer in enumerate(layers) if number),
         out_shape=scene.shape,
@@ -117,7 +117,7 @@ def _crowns(canvas: _Canvas, scene: SyntheticScene) -> NDArray[np.bool_]:
     leaves = np.zeros(scene.shape, bool)
     shrubs = (shrub for yard in scene.yards for shrub in yard.shrubs)
     for crown in _from_low_to_high([*shrubs, *scene.crowns]):
-        _raise_crown(canvas, leaves, crown)
+        _raise_crown(canvas, leaves, crown, foliage(crown, scene.palette))
     return leaves
 
 
@@ -125,7 +125,7 @@ def _from_low_to_high(crowns: Iterable[Crown]) -> list[Crown]:
     return sorted(crowns, key=lambda crown: crown.height_m)
 
 
-def _raise_crown(canvas: _Canvas, leaves: NDArray[np.bool_], crown: Crown) -> None:
+def _raise_crown(canvas: _Canvas, leaves: NDArray[np.bool_], crown: Crown, colour: Colour) -> None:
     height, width = leaves.shape
     column = (crown.x_m - canvas.transform.c) / GSD_M
     row = (canvas.transform.f - crown.y_m) / GSD_M
@@ -142,7 +142,7 @@ def _raise_crown(canvas: _Canvas, leaves: NDArray[np.bool_], crown: Crown) -> No
     inside = (share < 1) & (canvas.relief_m[window] < crown.height_m)
     dome = crown.height_m * (0.45 + 0.55 * np.sqrt(np.clip(1 - share**2, 0, 1)))
     canvas.relief_m[window][inside] = dome[inside]
-    canvas.colour[(slice(None), *window)][:, inside] = np.array(foliage(crown))[:, None]
+    canvas.colour[(slice(None), *window)][:, inside] = np.array(colour)[:, None]
     canvas.grain[window][inside] = 0.07
     leaves[window] |= inside
 

@@ -11,6 +11,7 @@ from numpy.random import Generator
 from shapely import Polygon
 
 from detection.sample.layout import PAVEMENT_HALF_M, RIGHT_OF_WAY_HALF_M, GroundPlan, lay_out
+from detection.sample.palette import DEFAULT_STYLE, Palette, palette_of
 from detection.sample.things import Crown, Yard, furnish, grow_crown
 
 GSD_M = 0.3
@@ -26,6 +27,7 @@ class SyntheticScene:
     Attributes:
         wild_trees: outside the lots, in parks and around the neighbourhood.
         bounds: (left, bottom, right, top) of the imagery, in full pixels.
+        palette: of its style.
     """
 
     seed: int
@@ -34,6 +36,7 @@ class SyntheticScene:
     wild_trees: tuple[Crown, ...]
     cars: tuple[Polygon, ...]
     bounds: tuple[float, float, float, float]
+    palette: Palette
 
     @property
     def crowns(self) -> list[Crown]:
@@ -47,8 +50,13 @@ class SyntheticScene:
         return round((top - bottom) / GSD_M), round((right - left) / GSD_M)
 
 
-def build_scene(seed: int, lots: int) -> SyntheticScene:
-    """The scene of a seed. Every lot has its own random stream."""
+def build_scene(seed: int, lots: int, style: str = DEFAULT_STYLE) -> SyntheticScene:
+    """The scene of a seed. Every lot has its own random stream.
+
+    Raises:
+        ValueError: no style has this name.
+    """
+    palette = palette_of(style)
     rng = np.random.default_rng([seed, 0])
     plan = lay_out(rng, lots)
     right_of_way = plan.pavement(RIGHT_OF_WAY_HALF_M)
@@ -64,6 +72,7 @@ def build_scene(seed: int, lots: int) -> SyntheticScene:
         wild_trees=tuple(_wild_trees(rng, plan, bounds)),
         cars=tuple(_parked_cars(rng, plan)),
         bounds=bounds,
+        palette=palette,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 import rasterio
 import shapely
 from rasterio.enums import ColorInterp
+from rasterio.features import geometry_mask
 
 from detection.sample import SampleCounty, generate, is_current, lawn_errors, load, true_areas_m2
 from detection.sample import county as county_module
@@ -36,6 +37,16 @@ def _hashes(county: SampleCounty) -> dict[str, str]:
 
 def _tiles(county: SampleCounty) -> list[Path]:
     return sorted(county.folder.glob("imagery/*.tif"))
+
+
+def _mean_in(county: SampleCounty, ground: shapely.Geometry, band: int) -> float:
+    """The mean of a band inside a geometry in EPSG:26916."""
+    sums = np.zeros(2)
+    for path in _tiles(county):
+        with rasterio.open(path) as tile:
+            outside = geometry_mask([ground], tile.shape, tile.transform)
+            sums += tile.read(band)[~outside].sum(), np.count_nonzero(~outside)
+    return float(sums[0] / sums[1])
 
 
 def test_the_same_seed_gives_the_same_county(county: SampleCounty, tmp_path: Path) -> None:
@@ -153,6 +164,29 @@ def test_load_and_is_current(county: SampleCounty, tmp_path: Path) -> None:
     assert not is_current(tmp_path / "absent", SEED, LOTS)
     with pytest.raises(FileNotFoundError, match="Generate one"):
         load(tmp_path / "absent")
+
+
+def test_another_style_has_other_colours_on_the_same_ground(tmp_path: Path) -> None:
+    green = generate(tmp_path / "green", 1, 4)
+    dry = generate(tmp_path / "dry", 1, 4, "dry")
+    ours, theirs = _hashes(green), _hashes(dry)
+    assert ours.pop("pixels") != theirs.pop("pixels")
+    assert ours == theirs, "lots, truth and properties are those of the seed"
+    assert load(dry.folder) == dry
+    assert is_current(dry.folder, 1, 4, "dry")
+    assert not is_current(dry.folder, 1, 4)
+    lawn = geopandas.read_file(dry.truth, where="label = 'lawn'").to_crs("EPSG:26916")
+    inside = lawn.geometry.buffer(-1).union_all()
+    red, green_band = (_mean_in(dry, inside, band) for band in (1, 2))
+    assert red > green_band, "its lawns are brown"
+    red, green_band = (_mean_in(green, inside, band) for band in (1, 2))
+    assert red < green_band
+
+
+def test_a_style_that_there_is_none_of(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="use green, dry"):
+        generate(tmp_path / "county", 1, 4, "lunar")
+    assert not (tmp_path / "county").exists()
 
 
 def test_a_county_with_a_missing_file_is_regenerated(tmp_path: Path) -> None:
