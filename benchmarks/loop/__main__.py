@@ -27,9 +27,13 @@ def main(words: Sequence[str] | None = None) -> None:
     options = _options(words)
     torch.set_num_threads(options.threads)
     length = TrainingLength(
-        steps=options.steps, batch=options.batch, views=options.views, device=options.device,
+        options.steps,
+        options.batch,
+        options.views,
+        options.rate,
+        options.device,
         autocast="auto" if options.device.startswith("cuda") else "bf16",
-    )  # fmt: skip
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         images = TileImages(options.imagery, Path(scratch))
@@ -51,6 +55,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=usual.steps)
     parser.add_argument("--batch", type=int, default=usual.batch)
     parser.add_argument("--views", type=int, default=usual.views)
+    parser.add_argument("--rate", type=float, default=usual.learning_rate)
     parser.add_argument("--prompts", action="store_true", help="judge other prompts too")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on a CPU")

@@ -23,6 +23,8 @@ from detection.evaluation.tile_images import TileImages
 _CITY: Final = "riverside"
 _OLD_SEED: Final = 3203
 _OLD_LOTS: Final = 20
+# Of the places that a fold does not judge, one part in so many chooses checkpoints and thresholds.
+_PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,19 @@ class RealPlace:
         folds = []
         for number, held_out in enumerate(divide(places, count), start=1):
             own = {place.ground for place in held_out}
-            windows = [w for p in places if p.ground not in own for w in p.windows]
+            others_of_city = [place for place in places if place.ground not in own]
+            choosing, *teaching = divide(others_of_city, _PARTS)
+            windows = [w for part in teaching for p in part for w in p.windows]
             data = folder / "data" / f"fold-{number}"
             if not (data / "complete").exists():
-                write_training(data, windows)
+                write_training(data, windows, [w for p in choosing for w in p.windows])
                 (data / "complete").touch()
             test = [lot for place in held_out for lot in place.lots]
+            chosen = [lot for place in choosing for lot in place.lots]
             tiles = sorted({w.reviewed.county.split()[-1] for p in held_out for w in p.windows})
             by = JudgedBy(
                 JudgedGround.export(folder / "judged" / f"fold-{number}", test),
+                JudgedGround.export(folder / "judged" / f"choosing-{number}", chosen),
                 old=old,
                 traced=Evaluation.open(truth, imagery, scratch / f"fold-{number}", tiles),
                 with_prompts=with_prompts,

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.loop.judged import JudgedWeights, error_m2
 from benchmarks.loop.known_lots import LABELS
+from benchmarks.loop.pooled import pooled_folds
 from benchmarks.loop.runs import BASE, RunResults
 from pipeline.learning.judging.gate import GateResult, GateRow, gate
 from pipeline.learning.judging.gate_settings import GateSettings
@@ -54,17 +55,30 @@ class Row:
 
 
 def rows_of(folder: Path) -> list[Row]:
-    """The base and all finished runs."""
+    """The base and all finished runs; of a real place, its folds together."""
     results = RunResults(folder)
+    judged = answers_of(results)
+    base = judged[BASE]
+    return [
+        _row(name, _facts(results, name), each, None if name == BASE else compare(base, each))
+        for name, each in judged.items()
+    ]
+
+
+def answers_of(results: RunResults) -> dict[str, JudgedWeights]:
+    """What the base and the finished runs answered, the base first."""
     base = results.judged(BASE)
-    if base is None:
-        raise SystemExit(f"{folder} has no results: run `python -m benchmarks.loop` first")
-    rows = [_row(BASE, {"lots": 0}, base, None)]
-    for name in results.finished():
-        judged = results.judged(name)
-        if judged is not None:
-            rows.append(_row(name, results.facts(name), judged, compare(base, judged)))
-    return rows
+    if base is not None:
+        found = {name: results.judged(name) for name in results.finished()}
+        return {BASE: base} | {name: each for name, each in found.items() if each is not None}
+    folds = pooled_folds(results)
+    if not folds:
+        raise SystemExit(f"{results.folder} has no results: run `python -m benchmarks.loop` first")
+    return folds
+
+
+def _facts(results: RunResults, name: str) -> Mapping[str, Any]:
+    return results.facts(name) if name in results.finished() else {"lots": 0}
 
 
 def compare(base: JudgedWeights, judged: JudgedWeights) -> GateResult:
@@ -124,17 +138,15 @@ def table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def labels_table(results: RunResults, names: Sequence[str]) -> list[str]:
+def labels_table(answers: Mapping[str, JudgedWeights]) -> list[str]:
     """m² error a lot and IoU of each label, by run, as Markdown."""
     lines = ["| run | " + " | ".join(LABELS) + " |", "| --- |" + " --- |" * len(LABELS)]
-    for name in names:
-        judged = results.judged(name)
-        if judged is not None:
-            cells = [
-                f"{judged.figures[label]['error_m2']['mean']:.1f} m², {_iou_text(judged, label)}"
-                for label in LABELS
-            ]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, judged in answers.items():
+        cells = [
+            f"{judged.figures[label]['error_m2']['mean']:.1f} m², {_iou_text(judged, label)}"
+            for label in LABELS
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -178,7 +190,7 @@ def _draw_effort(axes: Any, folder: Path) -> None:  # noqa: ANN401  matplotlib's
     path = folder / "results" / "turns.json"
     turns = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     numbers = [row["turn"] for row in turns]
-    for name, text, style in (("base", "sam3-nano as shipped", "--"), ("turn", "the loop", "-")):
+    for name, text, style in (("base", "sam3-nano as shipped", "--"), ("loop", "the loop", "-")):
         values = [row[name]["vertices"] / row["lots"] for row in turns]
         axes.plot(numbers, values, style, marker="o", label=text)
     axes.set_title("vertices moved a lot", fontsize=10)
@@ -190,19 +202,18 @@ def _draw_effort(axes: Any, folder: Path) -> None:  # noqa: ANN401  matplotlib's
 
 
 def main() -> None:
-    """Print the tables, the gates and the turns; draw curves.png."""
+    """Print the tables and the gates; draw curves.png of doses and turns."""
     folder = Path(sys.argv[1])
-    rows, results = rows_of(folder), RunResults(folder)
-    print("\n".join([*table(rows), "", *labels_table(results, [row.name for row in rows])]))
-    base = results.judged(BASE)
-    for row in rows[1:]:
-        judged = results.judged(row.name)
-        if base is not None and judged is not None:
-            gated = compare(base, judged)
+    rows, answers = rows_of(folder), answers_of(RunResults(folder))
+    print("\n".join([*table(rows), "", *labels_table(answers)]))
+    for name, judged in answers.items():
+        if name != BASE:
+            gated = compare(answers[BASE], judged)
             lines = gate_table([asdict(each) for each in gated.rows])
-            print("\n".join(["", row.name, *lines, gated.sentence, str(judged.thresholds)]))
-    draw_curves(folder, rows, folder / "curves.png")
-    print(f"\n{folder / 'curves.png'}")
+            print("\n".join(["", name, *lines, gated.sentence, str(judged.thresholds)]))
+    if (folder / "results" / f"{BASE}.json").exists():
+        draw_curves(folder, rows, folder / "curves.png")
+        print(f"\n{folder / 'curves.png'}")
 
 
 if __name__ == "__main__":

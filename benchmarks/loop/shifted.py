@@ -112,9 +112,9 @@ class ShiftedCounty:
             lots = self._test if ends is None else self._corrected[dose:ends]
             ground = JudgedGround.export(self._folder / "judged" / f"turn-{turn + 1}", lots)
             segmenter = segmenter_of(results.weights_of(before))
-            efforts = {"turn": review_effort(segmenter, ground, judged.thresholds)}
+            efforts = {"loop": review_effort(segmenter, ground, judged.thresholds)}
             efforts["base"] = (
-                efforts["turn"] if dose == 0 else review_effort(segmenter_of(None), ground, {})
+                efforts["loop"] if dose == 0 else review_effort(segmenter_of(None), ground, {})
             )
             sums = {name: asdict(sum(each, Effort())) for name, each in efforts.items()}
             rows.append({"turn": turn + 1, "learned_from": dose, "lots": len(lots), **sums})

@@ -85,9 +85,8 @@ def _lots(tile: TracedTile, images: TileImages, ground: str, path: Path) -> Iter
 
 
 def _clipped(found: BaseGeometry, outline: BaseGeometry) -> BaseGeometry:
-    if not found.intersects(outline):
-        return shapely.Polygon()
-    return polygonal(found.intersection(outline))
+    inside = found.intersection(outline)
+    return polygonal(inside) if inside.area > 0 else shapely.Polygon()  # it may touch in a point
 
 
 def _shapes(
