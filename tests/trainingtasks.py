@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from detection.errors import SegmenterError, TrainingError
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
 from detection.labels import Label
 from detection.segmenters.interface import Mask, Segmenter
+from detection.training.ranks import ALONE, Ranks
 from detection.training.recipes import RecipeRequest, Training
 from detection.training.settings import TrainingSettings
 from detection.training.task import Judgement, ParameterGroup, Probe, decay_groups
@@ -158,3 +159,48 @@ def build(request: RecipeRequest) -> Training:
     settings = TrainingSettings(steps=30, checkpoint_every=10, learning_rate=0.5, ema_decay=0.5)
     export = ColourExport() if request.judged else None
     return Training(ColourTask(request.seed), settings, export, {"colours": 3})
+
+
+class SharedLine:
+    """Fits the line with a layer and dropout, in as many processes as there are.
+
+    Attributes:
+        bad: (step, row) of a sample of NaN; of two ranks, the second one has the odd rows.
+        on_loss: called with each step before its loss.
+    """
+
+    name = "shared line"
+
+    def __init__(
+        self,
+        rows: int = 16,
+        dropout: float = 0.1,
+        bad: Sequence[tuple[int, int]] = (),
+        on_loss: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        torch.manual_seed(3)
+        self.network: nn.Module = nn.Sequential(
+            nn.Linear(1, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 1)
+        )
+        self.data_sha256 = hashlib.sha256(b"shared line").hexdigest()
+        self._rows, self._bad, self._on_loss = rows, bad, on_loss
+        self._ranks = ALONE
+
+    def share(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+
+    def loss(self, step: int) -> Mapping[str, Tensor]:
+        self._on_loss(step)
+        generator = torch.Generator().manual_seed(step)
+        x = torch.rand(self._rows * self._ranks.count, 1, generator=generator) * 2 - 1
+        for bad_step, row in self._bad:
+            if bad_step == step:
+                x[row] = torch.nan
+        x = x[self._ranks.number :: self._ranks.count]
+        return {"square": (self.network(x) - (3 * x - 1)).square().mean()}
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return decay_groups(self.network.named_parameters(), 0.01)
+
+    def batch_name(self, step: int) -> str:
+        return f"points-{step}.csv"

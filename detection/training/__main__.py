@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"error: {error}")
         return 2
     if state.ended == "profiled":
+        return 0
+    if os.environ.get("RANK", "0") != "0":  # of torchrun: the first one reports
         return 0
     best = f"best {state.best} with score {state.best_score}" if state.best else "no proven weights"
     _say(f"{state.ended} after step {state.step}, {state.seconds:.0f} s; {best}")

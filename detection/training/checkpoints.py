@@ -66,7 +66,7 @@ class Checkpoints:
         Raises:
             CheckpointError: it cannot be written (disk full, no permission). Earlier ones stay.
         """
-        folder = self._folder / f"step-{step:08d}"
+        folder = self._folder / checkpoint_name(step)
         try:
             with new_folder(folder) as draft:
                 path = draft / _STATE_NAME
@@ -163,6 +163,11 @@ class Checkpoints:
         for folder in self.folders()[:-last]:
             if folder != best:
                 remove_folder(folder)
+
+
+def checkpoint_name(step: int) -> str:
+    """The name of the folder of the checkpoint after so many steps."""
+    return f"step-{step:08d}"
 
 
 def step_of(folder: Path) -> int:

@@ -15,6 +15,7 @@ from detection.memory_ladder import out_of_memory
 from detection.training.atomic import write_text
 from detection.training.loop import StepMetrics, TrainedState, train
 from detection.training.prove_later import prove_saved
+from detection.training.ranks import Ranks, open_ranks
 from detection.training.recipes import RecipeRequest, Training, build_training
 from detection.training.run_record import read_run, write_run
 from detection.training.settings import TrainingSettings, changed
@@ -63,7 +64,11 @@ def run_training(
         TrainingError: wrong options or data, too little memory, or as `train` says.
     """
     try:
-        return _run(options, on_message, on_step)
+        with open_ranks(options.device) as (ranks, device):
+            own = dataclasses.replace(options, device=device)
+            if ranks.is_first:
+                return _run(own, on_message, on_step, ranks)
+            return _run(own, lambda _: None, None, ranks)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
@@ -77,9 +82,13 @@ def _run(
     options: TrainOptions,
     on_message: Callable[[str], None],
     on_step: Callable[[StepMetrics], None] | None,
+    ranks: Ranks,
 ) -> TrainedState:
     _check(options)
-    training = _build(options, on_message)
+    if ranks.are_several and (options.profile_steps is not None or options.measure_only):
+        raise TrainingError("--profile and --measure-only take one process: leave torchrun out")
+    with ranks.first_before_others():  # which find the views that the first one keeps
+        training = _build(options, on_message, ranks)
     settings = _settings(options, training.settings)
     if options.profile_steps is not None:
         return _profile(training, settings, options.profile_steps, options.out, on_message)
@@ -95,7 +104,10 @@ def _run(
         on_step=on_step,
         on_message=on_message,
         recipe_settings=training.resolved,
+        ranks=ranks,
     )
+    if not ranks.is_first:
+        return state
     ended = {
         "how": state.ended,
         "step": state.step,
@@ -139,7 +151,7 @@ def _profile(
     return TrainedState("profiled", steps, 0.0, None, None, 0)
 
 
-def _build(options: TrainOptions, on_message: Callable[[str], None]) -> Training:
+def _build(options: TrainOptions, on_message: Callable[[str], None], ranks: Ranks) -> Training:
     if options.measure_only and not options.prove:
         raise TrainingError("--measure-only proves checkpoints: leave out --no-prove")
     if options.profile_steps is not None and (options.measure_only or options.resume):
@@ -150,7 +162,7 @@ def _build(options: TrainOptions, on_message: Callable[[str], None]) -> Training
         seed=options.seed,
         device=options.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         overrides={name: text for name, text in options.overrides.items() if name not in names},
-        judged=options.prove and options.profile_steps is None,
+        judged=options.prove and options.profile_steps is None and ranks.is_first,
         on_message=on_message,
     )
     return build_training(options.recipe, request)

@@ -25,7 +25,15 @@ from detection.errors import TrainingDiverged
 from detection.training.ema import WeightAverage
 from detection.training.optimizer import GuardedOptimizer
 from detection.training.random_states import random_states, restore_random_states, seed_all
-from detection.training.run_folder import RunFolder, open_run
+from detection.training.rank_agreement import (
+    load_last,
+    open_run_of,
+    share_steps,
+    smallest,
+    state_of_ranks,
+)
+from detection.training.ranks import ALONE, Ranks
+from detection.training.run_folder import RunFolder
 from detection.training.run_state import capture, exported_network, restore
 from detection.training.schedule import progress_at, rate_at
 from detection.training.settings import TrainingSettings
@@ -107,6 +115,7 @@ def train(
     on_message: Callable[[str], None] | None = None,
     recipe_settings: Mapping[str, object] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    ranks: Ranks = ALONE,
 ) -> TrainedState:
     """Train the task's network into a folder, from the start or from the last checkpoint.
 
@@ -117,6 +126,8 @@ def train(
         on_message: called with what people should know: a skipped batch, a damaged checkpoint, a
             batch that does not fit into memory.
         recipe_settings: what else is written to run.json.
+        ranks: the processes that train together. All of them call this; the first one alone
+            writes, and the others need no `export`.
 
     Raises:
         TrainingError: the folder is in use or has another run, settings or data differ on a resume,
@@ -124,14 +135,16 @@ def train(
             the training diverged.
     """
     say = on_message or _ignore
+    share_steps(task, ranks)
     with (
-        open_run(folder, task, settings, resume=resume) as run,
-        tracked(folder, say) as sent,
+        open_run_of(ranks, folder, task, settings, resume=resume) as run,
+        tracked(folder, say, is_on=ranks.is_first) as sent,
         stop_on_signals() as stop,
     ):
         trainer = _Trainer(
-            task, settings, run, export, on_step or _ignore, say, recipe_settings or {}, clock
-        )
+            task, settings, run, export, on_step or _ignore, say, recipe_settings or {}, clock,
+            ranks,
+        )  # fmt: skip
         sent.begin(trainer.step)
         state = trainer.run(stop)
         sent.end(state.ended)
@@ -149,17 +162,20 @@ class _Trainer:
         on_message: Callable[[str], None],
         recipe_settings: Mapping[str, object],
         clock: Callable[[], float],
+        ranks: Ranks,
     ) -> None:
         self._recipe_settings = recipe_settings
         self._task, self._settings, self._run, self._export = task, settings, run, export
+        self._ranks = ranks
         self._on_step, self._on_message, self._clock = on_step, on_message, clock
         self._network = task.network
         self._device = next(self._network.parameters()).device
         self._started = clock()  # of this process, for the time limit
-        self._step, self._seconds_before = 0, 0.0
+        self._step, self._seconds_before, self._now_s = 0, 0.0, 0.0
+        self._is_resumed = False
         self._bad_in_a_row = self._skipped = 0
         self._unread: list[tuple[int, float, float, tuple[str, ...], Tensor]] = []
-        seed_all(settings.seed)
+        seed_all(settings.seed + ranks.number)  # the dropout of each is another one
         self._network.train()
         self._optimizer = GuardedOptimizer(self._network, task.parameter_groups(), settings)
         self._average = (
@@ -168,7 +184,9 @@ class _Trainer:
         self._memory = StepMemory(task, self._device, self._on_message)
         self._resume()
         if progress_at(settings, self._step, self._seconds_before) < 1:
-            self._memory.try_out(self._forward_and_update, self._network, self._optimizer)
+            with ranks.alone():
+                self._memory.try_out(self._forward_and_update, self._network, self._optimizer)
+            self._memory.use(smallest(ranks, self._memory.sizes))
         self._describe()
         self._resumed_at = clock()
 
@@ -178,19 +196,22 @@ class _Trainer:
         return self._step
 
     def _resume(self) -> None:
-        loaded = self._run.load_last(self._on_message)
+        loaded = load_last(self._run, self._ranks, self._on_message)
         if loaded is not None:
             manifest, state = loaded
             restore(state, self._network, self._average, self._optimizer.optimizer)
+            self._is_resumed = True
             self._step, self._seconds_before = manifest.step, manifest.seconds
             self._bad_in_a_row = int(state["bad_in_a_row"])
             self._memory.use(state.get("sizes", {}))
             self._on_message(f"resumed after step {manifest.step} ({manifest.seconds:.0f} s)")
+        else:
+            self._ranks.begin_alike(self._network)
         self._run.drop_metrics(self._step)
 
     def run(self, stop: StopRequest) -> TrainedState:
         """Train until the end, the time limit or a signal; save; prove what counts."""
-        saved = self._step if self._run.checkpoints.folders() else -1
+        saved = self._step if self._is_resumed else -1
         ended = self._ended(stop)
         while ended is None:
             self._do_step()
@@ -213,24 +234,30 @@ class _Trainer:
         )
 
     def _ended(self, stop: StopRequest) -> EndReason | None:
-        if progress_at(self._settings, self._step, self._seconds()) >= 1:
-            return "finished"
-        if stop:
-            return "interrupted"
+        """Whether the run ends before the next step: by the first rank's clock, or any signal."""
         limit = self._settings.time_limit_s
-        return "time limit" if limit and self._clock() - self._started >= limit else None
+        is_late = bool(limit and self._clock() - self._started >= limit)
+        own = (self._seconds(), is_late) if self._ranks.is_first else (0.0, False)
+        self._now_s, late, signals = self._ranks.sum([*own, bool(stop)])
+        if progress_at(self._settings, self._step, self._now_s) >= 1:
+            return "finished"
+        if signals:
+            return "interrupted"
+        return "time limit" if late else None
 
     def _seconds(self) -> float:
         """Seconds of training; saving and judging stop this clock."""
         return self._seconds_before + self._clock() - self._resumed_at
 
     def _do_step(self) -> None:
-        seconds = self._seconds()
+        seconds = self._now_s
         rate = rate_at(self._settings, progress_at(self._settings, self._step, seconds))
         sizes = self._memory.sizes
-        names, numbers = self._memory.run(
-            partial(self._forward_and_update, rate), self._optimizer.undo
-        )
+        step = partial(self._forward_and_update, rate)
+        if self._ranks.are_several:  # one rank cannot take a smaller step: its end ends all
+            names, numbers = step()
+        else:
+            names, numbers = self._memory.run(step, self._optimizer.undo)
         if self._memory.sizes != sizes:
             self._describe()
         if self._average is not None:
@@ -246,10 +273,12 @@ class _Trainer:
         ):
             terms = self._task.loss(self._step)
         values = torch.stack([value.float() for value in terms.values()])
+        values.sum().backward()  # type: ignore[no-untyped-call]
+        self._ranks.average_gradients(self._optimizer.parameters)
+        values = self._ranks.average(values)
         total = values.sum()
-        total.backward()  # type: ignore[no-untyped-call]
         norm, skipped = self._optimizer.finish(total)
-        return tuple(terms), torch.cat([torch.stack([total, norm, skipped]), values]).detach()
+        return tuple(terms), torch.cat([torch.stack([total, norm, skipped]), values])
 
     def _describe(self) -> None:
         """Write run.json."""
@@ -308,6 +337,7 @@ class _Trainer:
             )
         state = capture(self._network, self._average, self._optimizer.optimizer)
         state |= {"bad_in_a_row": self._bad_in_a_row, "sizes": self._memory.sizes}
+        state |= state_of_ranks(self._ranks, self._network)
         folder = self._run.save(self._step, seconds, state)
         if prove:
             self._prove(folder)

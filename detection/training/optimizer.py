@@ -23,6 +23,7 @@ class GuardedOptimizer:
 
     Attributes:
         optimizer: with the state to save.
+        parameters: that it trains.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class GuardedOptimizer:
             betas=settings.betas,
             fused=True,
         )
-        self._parameters = [each for group in groups for each in group["params"]]
+        self.parameters = [each for group in groups for each in group["params"]]
         self._clip_norm = settings.clip_norm
         # Other buffers do not change in a forward pass.
         self._statistics = list(_running_statistics(network))
@@ -63,7 +64,7 @@ class GuardedOptimizer:
             the norm of the gradients before clipping, and whether the step was skipped (1.0 or
             0.0); both stay on the device.
         """
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self._clip_norm)
         finite = torch.isfinite(total.detach()) & torch.isfinite(norm)
         skipped = (~finite).float()
         optimizer: Any = self.optimizer

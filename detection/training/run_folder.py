@@ -85,6 +85,16 @@ class RunFolder:
             self._check_same_run(loaded[1])
         return loaded
 
+    def load_named(self, name: str) -> tuple[CheckpointManifest, dict[str, Any]]:
+        """A checkpoint by the name of its folder.
+
+        Raises:
+            CheckpointError: it cannot be read, or is of other settings or data.
+        """
+        loaded = self.checkpoints.load(self.path / "checkpoints" / name)
+        self._check_same_run(loaded[1])
+        return loaded
+
     def _check_same_run(self, state: dict[str, Any]) -> None:
         if state["data_sha256"] != self._data_sha256:
             raise CheckpointError(

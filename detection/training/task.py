@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # training itself needs torch and numpy only, no imagery
     from detection.chip import Chip
     from detection.labels import Label
     from detection.segmenters.interface import Segmenter
+    from detection.training.ranks import Ranks
 
 
 class ParameterGroup(TypedDict):
@@ -82,6 +83,20 @@ class ResizableTask(Protocol):
 
     def resize(self, sizes: Mapping[str, int]) -> None:
         """Use these sizes from the next step on; `data_sha256` stays that of the asked ones."""
+        ...
+
+
+@runtime_checkable
+class SharedTask(Protocol):
+    """A task whose steps several processes can take together; see `ranks`."""
+
+    def share(self, ranks: Ranks) -> None:
+        """Compute one rank's part of each step from now on.
+
+        The batch of a step is then `ranks.count` times as large, and drawn as one process with
+        such a batch draws it. The mean of all ranks' losses must be the loss of that process:
+        what a term is divided by is averaged over the ranks.
+        """
         ...
 
 

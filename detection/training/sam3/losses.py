@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from detection.segmenters.sam3.forward import DecoderOutput
+from detection.training.ranks import ALONE, Ranks
 from detection.training.sam3.boxes import iou_and_giou
 from detection.training.sam3.matcher import MatchedObjects
 from detection.training.sam3.targets import RowTargets
@@ -45,6 +46,36 @@ class LossWeights:
     semantic_dice: float = 30.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Divisors:
+    """What the terms of a batch are divided by, as tensors without a gradient.
+
+    Attributes:
+        objects: number of objects.
+        present: number of rows whose presence is known.
+        scored: number of rows whose queries are scored.
+        cells: weight of all cells of the maps.
+    """
+
+    objects: Tensor
+    present: Tensor
+    scored: Tensor
+    cells: Tensor
+
+
+def divisors(truth: RowTargets, ranks: Ranks = ALONE) -> Divisors:
+    """The divisors of a batch, of which other ranks may have a part.
+
+    Their mean: the mean of the ranks' losses is then the loss of the whole batch.
+    """
+    own = torch.stack([
+        truth.counts.sum().float(), truth.present_weight.sum(), truth.scored.sum(),
+        truth.weight.sum(),
+    ])  # fmt: skip
+    # At least 1 in the whole batch.
+    return Divisors(*ranks.average(own).clamp(min=1 / ranks.count).unbind())
+
+
 # IABCE: the weight of a matched query, and its target p ** 0.25 x IoU ** 0.75.
 _POSITIVE_WEIGHT, _IABCE_ALPHA, _LEAST_TARGET = 10.0, 0.25, 0.01
 _FOCAL_GAMMA, _FOCAL_ALPHA = 2.0, 0.25
@@ -58,6 +89,7 @@ def sam3_losses(
     matched: MatchedObjects,
     truth: RowTargets,
     weights: LossWeights,
+    by: Divisors | None = None,
 ) -> dict[str, Tensor]:
     """The weighted terms of a batch; their sum is the loss.
 
@@ -65,22 +97,23 @@ def sam3_losses(
         decoded: of n rows.
         masks: (t, s, s) logits of the objects, in the order of `matched.rows`.
         semantic: (n, s, s) logits.
+        by: those of the truth by default.
     """
+    by = by or divisors(truth)
     queries = matched.queries
     counted = torch.arange(queries.shape[-1], device=queries.device) < truth.counts[:, None]
     real = counted.float()
-    objects = real.sum().clamp(min=1)
     boxes = _of_objects(decoded.boxes[:, truth.object_rows].float(), queries)
     if truth.known is not None:
         boxes = truth.known.clip(boxes, truth.object_rows)
     iou, giou = iou_and_giou(boxes, truth.boxes.expand_as(boxes))
     far = (boxes - truth.boxes).abs().sum(-1)
     return {
-        "presence": weights.presence * _presence(decoded.presence, truth),
-        "class": weights.classes * _classes(decoded, iou, queries, real, truth),
-        "box_l1": weights.box_l1 * (far * real).sum() / objects,
-        "box_giou": weights.box_giou * ((1 - giou) * real).sum() / objects,
-    } | mask_losses(masks, semantic, matched, truth, weights)
+        "presence": weights.presence * _presence(decoded.presence, truth) / by.present,
+        "class": weights.classes * _classes(decoded, iou, queries, real, truth) / by.scored,
+        "box_l1": weights.box_l1 * (far * real).sum() / by.objects,
+        "box_giou": weights.box_giou * ((1 - giou) * real).sum() / by.objects,
+    } | mask_losses(masks, semantic, matched, truth, weights, by)
 
 
 def mask_losses(
@@ -89,14 +122,15 @@ def mask_losses(
     matched: MatchedObjects,
     truth: RowTargets,
     weights: LossWeights,
+    by: Divisors | None = None,
 ) -> dict[str, Tensor]:
     """The terms that the mask decoder alone decides; arguments as of `sam3_losses`."""
-    objects = truth.counts.sum().clamp(min=1)
+    by = by or divisors(truth)
     mask_focal, mask_dice = _mask_terms(masks, matched, truth)
-    map_entropy, map_dice = semantic_terms(semantic.float(), truth.semantic, truth.weight)
+    map_entropy, map_dice = semantic_terms(semantic.float(), truth.semantic, truth.weight, by.cells)
     return {
-        "mask_focal": weights.mask_focal * mask_focal / objects,
-        "mask_dice": weights.mask_dice * mask_dice / objects,
+        "mask_focal": weights.mask_focal * mask_focal / by.objects,
+        "mask_dice": weights.mask_dice * mask_dice / by.objects,
         "semantic": weights.semantic * map_entropy,
         "semantic_dice": weights.semantic_dice * map_dice,
     }
@@ -108,17 +142,16 @@ def _of_objects(queries: Tensor, matched: Tensor) -> Tensor:
 
 
 def _presence(logits: Tensor, truth: RowTargets) -> Tensor:
-    """Mean cross entropy of rows whose presence is known, summed over the layers."""
+    """Cross entropy of rows whose presence is known, summed over them and the layers."""
     logits = logits.float()
     entropy = cross_entropy(logits, truth.present.expand_as(logits), reduction="none")
-    known = truth.present_weight.sum().clamp(min=1)
-    return _PRESENCE_ALPHA * (entropy * truth.present_weight).sum() / known
+    return _PRESENCE_ALPHA * (entropy * truth.present_weight).sum()
 
 
 def _classes(
     decoded: DecoderOutput, iou: Tensor, matched: Tensor, real: Tensor, truth: RowTargets
 ) -> Tensor:
-    """IABCE, the mean over queries of scored rows, summed over the layers.
+    """IABCE, the mean over queries, summed over scored rows and the layers.
 
     The target of a matched query grows with the IoU of its box, so that scores rank by quality.
     """
@@ -138,7 +171,7 @@ def _classes(
     if truth.known is not None:
         entropy = entropy * (is_object | truth.known.wrong_at(decoded.boxes))
     entropy = entropy.mean(2)
-    return (entropy * truth.scored).sum() / truth.scored.sum().clamp(min=1)
+    return (entropy * truth.scored).sum()
 
 
 def _mask_terms(masks: Tensor, matched: MatchedObjects, truth: RowTargets) -> tuple[Tensor, Tensor]:
@@ -150,9 +183,16 @@ def _mask_terms(masks: Tensor, matched: MatchedObjects, truth: RowTargets) -> tu
     return focal(logits, target, known).sum(), dice(logits, target, known).sum()
 
 
-def semantic_terms(logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross entropy (mean over known cells of the batch) and dice (mean over rows) of maps."""
-    entropy = cross_entropy(logits, target, weight, reduction="sum") / weight.sum().clamp(min=1)
+def semantic_terms(
+    logits: Tensor, target: Tensor, weight: Tensor, cells: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy (mean over known cells of the batch) and dice (mean over rows) of maps.
+
+    Args:
+        cells: see `Divisors`; of these maps by default.
+    """
+    cells = weight.sum().clamp(min=1) if cells is None else cells
+    entropy = cross_entropy(logits, target, weight, reduction="sum") / cells
     overlaps = dice(logits.flatten(1), target.flatten(1), weight.flatten(1))
     return entropy, overlaps.mean()
 

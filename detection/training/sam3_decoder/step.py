@@ -18,7 +18,7 @@ from detection.segmenters.sam3.forward import (
 )
 from detection.segmenters.sam3.prompts import TextTokens
 from detection.training.sam3 import matcher
-from detection.training.sam3.losses import LossWeights, mask_losses, sam3_losses
+from detection.training.sam3.losses import Divisors, LossWeights, mask_losses, sam3_losses
 from detection.training.sam3.mask_heads import embed_pixels, object_masks, semantic_map
 from detection.training.sam3.matcher import MatchedObjects
 from detection.training.sam3.targets import RowTargets
@@ -85,19 +85,28 @@ def masks_of(model: Sam3Model, before: BeforeMasks, truth: RowTargets) -> tuple[
 
 
 def token_losses(
-    model: Sam3Model, tokens: Tensor, text: TextTokens, truth: RowTargets, weights: LossWeights
+    model: Sam3Model,
+    tokens: Tensor,
+    text: TextTokens,
+    truth: RowTargets,
+    weights: LossWeights,
+    by: Divisors | None = None,
 ) -> dict[str, Tensor]:
-    """All terms, from the ViT's tokens."""
+    """All terms, from the ViT's tokens; `by` as of `sam3_losses`."""
     before, decoded = before_masks(model, tokens, text, truth)
     masks, semantic = masks_of(model, before, truth)
     with torch.autocast(tokens.device.type, enabled=False):
-        return sam3_losses(decoded, masks, semantic, before.matched, truth, weights)
+        return sam3_losses(decoded, masks, semantic, before.matched, truth, weights, by)
 
 
 def mask_decoder_losses(
-    model: Sam3Model, before: BeforeMasks, truth: RowTargets, weights: LossWeights
+    model: Sam3Model,
+    before: BeforeMasks,
+    truth: RowTargets,
+    weights: LossWeights,
+    by: Divisors | None = None,
 ) -> dict[str, Tensor]:
     """The terms of the masks: the mask decoder alone runs."""
     masks, semantic = masks_of(model, before, truth)
     with torch.autocast(before.memory.device.type, enabled=False):
-        return mask_losses(masks, semantic, before.matched, truth, weights)
+        return mask_losses(masks, semantic, before.matched, truth, weights, by)

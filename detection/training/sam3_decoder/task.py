@@ -15,7 +15,8 @@ from transformers import Sam3Model
 from detection.segmenters.sam3.forward import encode_image
 from detection.segmenters.sam3.prompts import TextTokens, text_tokens
 from detection.segmenters.sam3.tokens import tokenize
-from detection.training.sam3.losses import LossWeights
+from detection.training.ranks import ALONE, Ranks
+from detection.training.sam3.losses import LossWeights, divisors
 from detection.training.sam3_decoder.batches import batch_targets
 from detection.training.sam3_decoder.chip_views import ChipView, ViewRules
 from detection.training.sam3_decoder.frozen_views import FrozenViews
@@ -69,6 +70,7 @@ class TierTask:
         elif self._tier != "full":
             self._frozen.keep_tokens(views, on_message)
         self._batch, self._prompts = settings.batch, rules.prompts
+        self._ranks = ALONE
         self._rehearsal_share = settings.rehearsal_share if rehearsal else 0.0
         self._sources = (corrections, rehearsal)
         queries = int(model.detr_decoder.query_embed.weight.shape[0])
@@ -89,25 +91,30 @@ class TierTask:
         self._batch = sizes["batch"]
         self._prompts = sizes.get("prompts", self._prompts)
 
+    def share(self, ranks: Ranks) -> None:
+        """Take every `ranks.count`-th view of batches that are so many times as large."""
+        self._ranks = ranks
+
     def loss(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms of a step's views."""
-        views = self.views(step)
+        views = self.views(step)[self._ranks.number :: self._ranks.count]
         device = self._model.text_projection.weight.device
         truth = batch_targets([view.truth for view in views], device)
+        by = divisors(truth, self._ranks)
         if self._tier == "mask":
             before = self._frozen.before(views, self._settings.keep_pyramid)
-            return mask_decoder_losses(self._model, before, truth, self._weights)
+            return mask_decoder_losses(self._model, before, truth, self._weights, by)
         if self._tier == "full":
             pixels = torch.stack([view.pixels(self._rules) for view in views]).to(device)
             tokens, text = encode_image(self._model, pixels), self._trained_text(views)
         else:
             tokens, text = self._frozen.tokens(views), self._frozen.text(views)
-        return token_losses(self._model, tokens, text, truth, self._weights)
+        return token_losses(self._model, tokens, text, truth, self._weights, by)
 
     def views(self, step: int) -> list[ChipView]:
-        """The views of a step: corrections, then rehearsal."""
+        """The views of a step, of all ranks: corrections, then rehearsal."""
         random = np.random.default_rng((self._rules.seed, step))
-        counts = split_batch(self._batch, self._rehearsal_share, step)
+        counts = split_batch(self._batch * self._ranks.count, self._rehearsal_share, step)
         views = [
             source[row]
             for source, count in zip(self._sources, counts, strict=True)

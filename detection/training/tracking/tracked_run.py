@@ -120,11 +120,13 @@ class TrackedRun:
 
 
 @contextmanager
-def tracked(folder: Path, on_message: Callable[[str], None]) -> Iterator[TrackedRun]:
+def tracked(
+    folder: Path, on_message: Callable[[str], None], *, is_on: bool = True
+) -> Iterator[TrackedRun]:
     """A training in a folder; it counts as failed unless `end` says otherwise."""
     settings = None
     try:
-        settings = tracking_settings(os.environ)
+        settings = tracking_settings(os.environ) if is_on else None
     except TrackingError as error:
         on_message(str(error))
     run = TrackedRun(folder, settings, on_message)
