@@ -14,7 +14,8 @@ DetectionError
     ├── CheckpointError      a checkpoint that cannot be saved, or is of another run
     │   └── DamagedCheckpoint    its files cannot be read
     ├── TrainingDiverged     the loss or the gradients are not finite any more
-    └── TrackingError        a tracking server that does not answer, or refuses
+    └── TrackingError        a tracking server that does not answer
+        └── TrackingRefused      it answers, and refuses
 """
 
 from __future__ import annotations
@@ -91,4 +92,8 @@ class TrainingDiverged(TrainingError):
 
 
 class TrackingError(TrainingError):
-    """A tracking server that does not answer, or refuses; a training goes on without it."""
+    """A tracking server that does not answer; a training goes on without it."""
+
+
+class TrackingRefused(TrackingError):
+    """A tracking server that refuses a request, such as one for a run that was deleted there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -100,6 +101,11 @@ def train(
     from detection.training.settings import duration_s, pairs
     from pipeline.report.training_curves import draw_curves
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise click.UsageError(
+            "torchrun cannot start this command: start `-m detection.training` with it instead, as "
+            "docs/training.md says"
+        )
     settings = _of_decoder(what, tier, weights, pairs(overrides))
     if manifest is not None:
         data, settings = _corrections(what, manifest, data, out, settings)

@@ -101,7 +101,9 @@ class RunsInMemory:
         return _reply({"runs": found[: asked.get("max_results", 100)]})
 
     def _runs_log_batch(self, asked: dict[str, Any]) -> Reply:
-        run = self.runs[asked["run_id"]]
+        run = self.runs.get(asked["run_id"])
+        if run is None:
+            return _error(404, "RESOURCE_DOES_NOT_EXIST", "no such run")
         if len(asked["metrics"]) > 1000 or len(asked["params"]) > 100:
             return _error(400, "INVALID_PARAMETER_VALUE", "too many")
         for each in asked["params"]:

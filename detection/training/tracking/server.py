@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from detection.errors import TrackingError
+from detection.errors import TrackingError, TrackingRefused
 from detection.training.tracking.settings import TrackingSettings
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
@@ -135,18 +135,18 @@ class MlflowServer:
         return content
 
 
-class _DoesNotExist(TrackingError):
+class _DoesNotExist(TrackingRefused):
     """The server has no such thing."""
 
 
-def _refusal(where: str, error: HTTPError) -> TrackingError:
+def _refusal(where: str, error: HTTPError) -> TrackingRefused:
     try:
         content = json.loads(error.read(_MAX_ANSWER_BYTES))
         code, message = str(content["error_code"]), str(content.get("message", ""))
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         code, message = "", ""
     text = " ".join(f"{code} {message}".split())[:300] or error.reason
-    kind = _DoesNotExist if code == "RESOURCE_DOES_NOT_EXIST" else TrackingError
+    kind = _DoesNotExist if code == "RESOURCE_DOES_NOT_EXIST" else TrackingRefused
     return kind(f"the MLflow server {where} refuses ({error.code} {text})")
 
 

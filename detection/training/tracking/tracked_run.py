@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from detection.errors import TrackingError, TrainingError
+from detection.errors import TrackingError, TrackingRefused, TrainingError
 from detection.training.run_record import LOCK_NAME, METRICS_NAME
 from detection.training.tracking.rows_tail import RowsTail
 from detection.training.tracking.send_run import send_run
@@ -37,6 +37,7 @@ class TrackedRun:
         self._folder, self._on_message = folder, on_message
         self._server = None if settings is None else MlflowServer(settings)
         self._wake, self._has_ended = threading.Event(), False
+        self._end_status: RunStatus = "FAILED"
         self._thread: threading.Thread | None = None
         self._reported: set[str] = set()
 
@@ -70,7 +71,7 @@ class TrackedRun:
         """
         if self._thread is None or self._server is None or self._has_ended:
             return
-        self._end_status: RunStatus = "FAILED" if how is None else _STATUSES.get(how, "FINISHED")
+        self._end_status = "FAILED" if how is None else _STATUSES.get(how, "FINISHED")
         self._has_ended = True
         self._wake.set()
         self._thread.join(_END_S)
@@ -84,7 +85,7 @@ class TrackedRun:
 
     def _send_until_the_end(self, server: MlflowServer) -> None:
         tail, wait_s = _tail(self._folder), _EVERY_S
-        self._attempt(lambda: send_pending(self._folder, server))
+        self._attempt(lambda: send_pending(self._folder, server, self._report))
         while True:
             has_ended = self._has_ended
             if has_ended:
@@ -136,19 +137,28 @@ def tracked(
         run.end(None)
 
 
-def send_pending(folder: Path, server: MlflowServer) -> int:
-    """Send the runs beside a folder that ended, and that the server has not; their number.
+def send_pending(
+    folder: Path, server: MlflowServer, on_message: Callable[[str], None] = lambda _: None
+) -> None:
+    """Send the runs beside a folder that ended, and that the server has not.
+
+    Args:
+        on_message: called with those that cannot be sent, though the server answers.
 
     Raises:
-        TrackingError: the server does not answer, or refuses.
+        TrackingError: the server does not answer.
     """
-    sent = 0
     for other in sorted(folder.resolve().parent.iterdir()):
         state = read_sent(other, server.settings.uri) if other != folder.resolve() else None
         if state is not None and not state.is_complete and not _is_training(other):
-            send_ended(other, server)
-            sent += 1
-    return sent
+            try:
+                send_ended(other, server)
+            except TrackingRefused as error:
+                on_message(f"{other} is not sent: {error}. Delete its mlflow.json to send it anew")
+            except TrackingError:
+                raise
+            except (TrainingError, OSError) as error:
+                on_message(f"{other} is not sent to MLflow: {error}")
 
 
 def send_ended(folder: Path, server: MlflowServer) -> None:

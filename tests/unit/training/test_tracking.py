@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -183,6 +184,26 @@ def test_a_server_that_never_answers_delays_only_the_end(
     sent = read_sent(tmp_path / "run")
     assert sent is not None
     assert sent.run_id is None
+
+
+def test_a_run_that_the_server_refuses_does_not_stop_the_others(
+    memory: tuple[TrackedRuns, RunsInMemory], tmp_path: Path
+) -> None:
+    runs, server = memory
+    server.is_down = True
+    for name in ("a", "b", "c"):
+        train(LineTask(), SETTINGS, tmp_path / name)
+    server.is_down = False
+    (tmp_path / "a" / "run.json").unlink()
+    sent = json.loads((tmp_path / "b" / "mlflow.json").read_text())
+    (tmp_path / "b" / "mlflow.json").write_text(json.dumps(sent | {"run_id": "deleted"}))
+    said: list[str] = []
+    train(LineTask(), SETTINGS, tmp_path / "d", on_message=said.append)
+    assert {run["name"] for run in runs.all()} == {"c", "d"}
+    assert any(f"{tmp_path / 'a'} is not sent to MLflow" in each for each in said)
+    [refused] = [each for each in said if "refuses" in each]
+    assert str(tmp_path / "b") in refused
+    assert "RESOURCE_DOES_NOT_EXIST" in refused
 
 
 def test_a_training_that_diverges_failed(

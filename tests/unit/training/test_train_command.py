@@ -71,6 +71,14 @@ def test_a_profile_trains_nothing(tmp_path: Path) -> None:
     assert refused == 2
 
 
+def test_torchrun_is_for_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run("--out", str(tmp_path / "run"))
+    assert done.exit_code == 2
+    assert "start `-m detection.training` with it instead" in done.output
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_time_limit_then_a_resume(tmp_path: Path) -> None:
     first = run("--out", str(tmp_path), "--time-limit", "0.0001s")
     assert first.exit_code == 0, first.output
