@@ -52,6 +52,8 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="*", default=(), help="names of runs, in their order")
     usual = TrainingLength()
+    doses = ShiftedSizes().doses
+    parser.add_argument("--doses", type=int, nargs="+", default=doses, help="of corrected lots")
     parser.add_argument("--steps", type=int, default=usual.steps)
     parser.add_argument("--batch", type=int, default=usual.batch)
     parser.add_argument("--views", type=int, default=usual.views)
@@ -69,17 +71,25 @@ def _shifted(
     rehearsed = [window for place in places for window in place.windows]
     step = max(1, len(rehearsed) // _REHEARSED)
     old = Evaluation.open(TRACED, options.imagery, scratch / "old", _OLD_TILES)
+    sizes = ShiftedSizes(doses=tuple(sorted(options.doses)))
     county = ShiftedCounty(
-        options.out, ShiftedSizes(), old, rehearsed[::step][:_REHEARSED],
-        with_prompts=options.prompts,
-    )  # fmt: skip
+        options.out, sizes, old, rehearsed[::step][:_REHEARSED], with_prompts=options.prompts
+    )
     results = RunResults(options.out)
-    by = county.judged_by()
-    results.judge_base(by)
-    for dose, tier, what in _planned(county.sizes.doses):
-        name = "-".join([tier, str(dose), *what.split()])
-        if not options.only or name in options.only:
-            results.run(county.run(dose, tier, what), length, by)
+    planned = {
+        "-".join([tier, str(dose), *what.split()]): (dose, tier, what)
+        for dose, tier, what in _planned(sizes.doses)
+    }
+    missing = [
+        name
+        for name in planned
+        if name in (options.only or planned) and results.judged(name) is None
+    ]
+    if missing:
+        by = county.judged_by()
+        results.judge_base(by)
+        for name in missing:
+            results.run(county.run(*planned[name]), length, by)
     if not options.only or "turns" in options.only:
         county.turns(results)
 
