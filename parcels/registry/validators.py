@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,12 +32,18 @@ def resolve(path: str, info: ValidationInfo) -> Path:
     if "\0" in path:
         raise ValueError(f"{path!r} is not a valid path; remove the NUL character")
     folder = Path((info.context or {}).get("folder", "."))
-    absolute = (folder / path).absolute()
+    absolute = _tidy((folder / path).absolute())
     # A Path normalises "/./vsicurl/" to a GDAL virtual path too.
     virtual = str(absolute).replace("//", "/").startswith("/vsi")
     if "://" in path or path.startswith("file:") or virtual:
         raise ValueError(f"{path!r} is not a local file; write the path of a file on this machine")
     return absolute
+
+
+def _tidy(path: Path) -> Path:
+    """Without `..`, so that a file has one name, unless a link makes that another place."""
+    tidy = os.path.normpath(path)
+    return Path(tidy) if os.path.realpath(tidy) == os.path.realpath(path) else path
 
 
 def web_address(url: str) -> str:

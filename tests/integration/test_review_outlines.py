@@ -69,6 +69,7 @@ def test_an_object_is_drawn_with_the_crosshair(reviewer: Reviewer) -> None:
     reviewer.page.keyboard.type("pool")
     _press(reviewer, "Enter")
     reviewer.wait_for_reviews(1)
+    reviewer.wait_for_status("saved: draw pool")
     [pool] = _outlines(reviewer, "pool")
     assert area_m2(pool) == pytest.approx(50, rel=0.03)
 
@@ -99,6 +100,7 @@ def test_a_piece_is_cut_out_and_its_hole_filled_by_keyboard(reviewer: Reviewer) 
     _wait_for_changes(reviewer, 3)
     _press(reviewer, "s")
     reviewer.wait_for_reviews(1)
+    reviewer.wait_for_status("saved: edit lawn")
     [lawn] = _outlines(reviewer)
     [part] = lawn.geoms
     assert len(part.interiors) == 1

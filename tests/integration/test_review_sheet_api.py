@@ -188,6 +188,20 @@ def test_a_picture_is_sent_again_only_if_it_has_changed(sheets: Sheets) -> None:
     assert changed.headers["etag"] != first.headers["etag"]
 
 
+@pytest.mark.parametrize(("way", "header"), [("{}/../{}", None), ("{}/elsewhere/{}", "other")])
+def test_imagery_is_another_only_at_another_place(
+    sheets: Sheets, way: str, header: str | None
+) -> None:
+    [lawn] = sheets.ids(max_score=0.2)
+    with sheets.database.engine.begin() as conn:
+        [registry] = conn.execute(text("SELECT registry FROM lotline.county")).scalars()
+        folder = Path(registry).parent
+        source = way.format(folder / "sub", "here.tif")
+        conn.execute(text("UPDATE lotline.chip SET sources = ARRAY[:source]"), {"source": source})
+    answer = sheets.get(f"/tiles/detections/{lawn}.webp")
+    assert answer.headers.get("Lotline-Imagery") == header
+
+
 def test_no_imagery_is_said_and_is_no_picture(sheets: Sheets) -> None:
     [pool] = [each.id for each in sheets.detections() if each.label == "pool"]
     answer = sheets.get(f"/tiles/detections/{pool}.webp")

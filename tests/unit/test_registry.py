@@ -61,9 +61,16 @@ def test_paths_are_relative_to_the_registry_file(
     county = entry(tmp_path, "path: a/lots.gpkg, properties: ../c.csv")
     assert county.source == "file"
     assert county.path == tmp_path / "a/lots.gpkg"
-    assert county.properties == tmp_path / "../c.csv"
+    assert county.properties == tmp_path.parent / "c.csv", "one name for each file"
     monkeypatch.chdir(tmp_path)
     assert load_registry("registry.yaml").county("here").path == tmp_path / "a/lots.gpkg"
+
+
+def test_a_way_through_a_link_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    county = entry(tmp_path, "path: link/../lots.gpkg")
+    assert county.path == tmp_path / "link/../lots.gpkg", "which is far/lots.gpkg"
 
 
 def test_an_unquoted_fips_code_becomes_text(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
@@ -113,10 +115,15 @@ def _picture(
     drawn = thumbnails.thumbnail(
         context.imagery(pictured.county), pictured.outline, pictured.label, size
     )
-    seen, shown = set(pictured.imagery_files), set(drawn.imagery_files)
+    seen, shown = (_places(each.imagery_files) for each in (pictured, drawn))
     if seen and shown and seen.isdisjoint(shown):
         headers[IMAGERY_HEADER] = "other"
     return Response(drawn.webp, media_type="image/webp", headers=headers)
+
+
+def _places(files: Sequence[str]) -> set[str]:
+    """One name for each file: a run may have had another way to it, by `..` or a link."""
+    return {name if "://" in name else os.path.realpath(name) for name in files}
 
 
 def _cursor(after: str) -> SheetCursor:

@@ -140,7 +140,7 @@ export class Decisions {
     const item = this.queue({
       path: `/v1/review/detections/${object.id}/reviews`,
       body: { ...decision, version: decision.version ?? this.versionOf(object) },
-      what: `${decision.action} ${object.label}`, property: property.key, detections: [object.id], kind: "decision",
+      what: `${decision.action} ${object.label}${decision.label ? ` to ${decision.label}` : ""}`, property: property.key, detections: [object.id], kind: "decision",
     });
     this.stack.push({ ...unanswered(item, object.id), group: group ?? item.key, before });
   }

@@ -4,9 +4,9 @@ import { element } from "./dialogs.js";
 
 let sayings = 0;
 
-/** Tell the reviewer something; an answer that was asked for before it does not replace it. @param {string} text */
+/** Tell the reviewer something, which no answer to anything asked before replaces; an empty text tells nothing. @param {string} text */
 export function say(text) {
-  sayings += 1;
+  if (text) sayings += 1;
   hint(text);
 }
 
