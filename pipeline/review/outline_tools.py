@@ -77,7 +77,10 @@ def split(outline: MultiPolygon, blade: LineString) -> list[MultiPolygon]:
         found = [piece for piece in split_by_line(part, blade).geoms if piece.area > 0]
         (pieces if len(found) > 1 else untouched).extend(found)
     if not pieces:
-        raise InvalidOutline("the line does not cross the outline from edge to edge")
+        raise InvalidOutline(
+            "the line does not cross the outline from edge to edge: begin and end it outside, or "
+            "on two vertices (V goes to them)"
+        )
     sizes = areas_m2(pieces)
     largest = int(sizes.argmax())
     rest = [piece for number, piece in enumerate(pieces) if number != largest]

@@ -147,6 +147,19 @@ def test_an_outline_is_split_by_a_blade_of_the_keyboard(reviewer: Reviewer) -> N
     assert area_m2(small) == pytest.approx(70, rel=0.01)
 
 
+def test_a_split_needs_no_aim_from_vertex_to_vertex(reviewer: Reviewer) -> None:
+    _edit(reviewer)
+    _press(reviewer, "3", "ArrowUp")  # the first arrow shows the crosshair
+    vertices = "window.lotlinePanel.map.drafting.outline()[0][0]"
+    begins_at = reviewer.page.evaluate("window.lotlinePanel.map.input.crosshair")
+    assert begins_at in reviewer.page.evaluate(vertices)
+    _press(reviewer, "v", "Enter", "v", "v", "Enter", "s")  # to the opposite corner
+    _wait_for_changes(reviewer, 1)
+    _press(reviewer, "s")
+    reviewer.wait_for_reviews(2)
+    assert [area_m2(each) for each in _outlines(reviewer)] == pytest.approx([100, 100], rel=0.01)
+
+
 def test_escape_gives_up_a_tool_and_keeps_the_outline(reviewer: Reviewer) -> None:
     _edit(reviewer)
     _press(reviewer, "v", "Shift+ArrowLeft")

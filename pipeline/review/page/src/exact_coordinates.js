@@ -23,9 +23,14 @@ export function toMetres(geometry) {
   });
 }
 
+/** @param {Position} position in metres, a vertex of an outline or any other @returns {Position} in degrees */
+export function degreesAt(position) {
+  return degreesOf.get(position) ?? toLonLat(position);
+}
+
 /** @param {Parts} parts in metres @returns {Geometry} in degrees */
 export function toDegrees(parts) {
-  const coordinates = mapPositions(parts, (position) => degreesOf.get(position) ?? toLonLat(position));
+  const coordinates = mapPositions(parts, degreesAt);
   return { type: "MultiPolygon", coordinates };
 }
 

@@ -13,9 +13,9 @@ import Polygon, { fromExtent } from "ol/geom/Polygon.js";
 import PointerInteraction from "ol/interaction/Pointer.js";
 import VectorLayer from "ol/layer/Vector.js";
 import { boundingExtent, buffer, containsCoordinate } from "ol/extent.js";
-import { toLonLat } from "ol/proj.js";
 import VectorSource from "ol/source/Vector.js";
 
+import { degreesAt } from "./exact_coordinates.js";
 import { sketchStyle } from "./map_styles.js";
 import { squaredDistance } from "./outline_vertices.js";
 import { Sketch } from "./sketch.js";
@@ -103,8 +103,15 @@ export class ShapeInput extends PointerInteraction {
   /** Move the crosshair by pixels; the first step shows it. @param {number} right @param {number} down */
   moveCrosshair(right, down) {
     const metres = this.metresOf(1);
-    const [x = 0, y = 0] = this.crosshair ?? this.sketch?.points.at(-1) ?? this.olMap.getView().getCenter() ?? [];
+    const [x = 0, y = 0] = this.crosshair ?? this.sketch?.points.at(-1) ?? this.beginning();
     this.putCrosshair(this.crosshair ? [x + right * metres, y - down * metres] : [x, y]);
+  }
+
+  /** Where the crosshair begins: at the stop that is nearest to the middle of the map. @returns {Position} */
+  beginning() {
+    const middle = this.olMap.getView().getCenter() ?? [];
+    const distance = (/** @type {Stop} */ { at }) => squaredDistance(at, middle);
+    return [...this.stops].sort((a, b) => distance(a) - distance(b))[0]?.at ?? middle;
   }
 
   /** Put the crosshair on the next stop, or the one before; what is there. @param {number} step @returns {string} */
@@ -248,5 +255,5 @@ export function keepInView(map, at, edgePx = 0) {
 
 /** Metres to degrees, at any depth. @param {any} coordinates @returns {any} */
 export function degreesOf(coordinates) {
-  return Array.isArray(coordinates[0]) ? coordinates.map(degreesOf) : toLonLat(coordinates);
+  return Array.isArray(coordinates[0]) ? coordinates.map(degreesOf) : degreesAt(coordinates);
 }

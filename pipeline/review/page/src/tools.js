@@ -15,7 +15,7 @@ import { area } from "./units.js";
 const TOOLS = {
   cut: { type: "Polygon", hint: "draw the piece to cut out" },
   join: { type: "Polygon", hint: "draw the piece to join" },
-  split: { type: "LineString", hint: "draw a line across the object" },
+  split: { type: "LineString", hint: "draw a line across the object, from outside to outside or from vertex to vertex" },
   reshape: { type: "LineString", hint: "draw the new edge: begin and end beyond the old one" },
   drop_hole: { type: "Point", hint: "click inside the hole; V goes to a hole, Enter fills it" },
   clip: {},
@@ -24,7 +24,7 @@ const TOOLS = {
 /** @type {Record<string, string>} */
 const HOW = {
   Polygon: ": click the corners, the first one again to close; or drag with Shift; or move the crosshair by arrow keys, Enter sets a corner, S closes",
-  LineString: ": click along it, double-click ends it; or drag with Shift; or move the crosshair by arrow keys, Enter sets a point, S ends",
+  LineString: ": click along it, double-click ends it; or drag with Shift; or move the crosshair by arrow keys, V to a vertex, Enter sets a point, S ends",
 };
 
 const PART_REACH_PX = 12;
