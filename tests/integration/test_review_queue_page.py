@@ -174,6 +174,7 @@ def test_the_audit_by_keyboard_alone(reviewer: Reviewer) -> None:
     _wait_for_text(page, "#reason", "3 left for you")
     assert len(reviewer.objects()) == 1
     page.keyboard.press("a")
+    _wait_for_text(page, "#reason", "2 left for you, 1 of 3 complete")
     _wait_for_next(page)
     assert _wait_for_answers(reviewer, 1) == [("ann", "correct")]
     page.keyboard.press("r")

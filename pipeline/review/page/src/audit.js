@@ -39,8 +39,10 @@ export const AUDIT_COMMANDS = new Set([
   "accept", "reject", "relabel", "edit", "unsure", "nextProperty", "previousProperty",
 ]);
 
-const SETTLE_MS = 50;
-const SETTLE_TIMES = 40;
+const SETTLE_MS = 10;
+// For the counts beside the next item, and at the end of the audit.
+const SETTLE_TIMES = 50;
+const SETTLE_TIMES_AT_END = 200;
 const REASONS = ["not there", "shadow", "another object", "not on this property"];
 
 export class Audit {
@@ -95,11 +97,12 @@ export class Audit {
   async goOn() {
     const { panel } = this;
     const { queues } = panel;
+    // What was answered just now is counted once it is saved.
+    const isCounted = await this.settle(SETTLE_TIMES);
     let found = await queues.next(0);
-    // What was answered just now is not counted yet.
-    if (found.key === null && (await this.settle())) found = await queues.next(0);
+    if (found.key === null && !isCounted && (await this.settle(SETTLE_TIMES_AT_END))) found = await queues.next(0);
     this.mark(true);
-    if (found.key !== null) return this.open(found.item_id, found.progress);
+    if (found.key !== null) return this.open(found.item_id, isCounted ? found.progress : undefined);
     const { items, complete, open_to_me } = found.progress;
     this.item = null;
     element("#audit-answers").textContent = "";
@@ -113,10 +116,10 @@ export class Audit {
     );
   }
 
-  /** Wait a little until the answers are saved; whether they are. */
-  async settle() {
+  /** Wait a little until the answers are saved; whether they are. @param {number} times */
+  async settle(times) {
     const { outbox } = this.panel.decisions;
-    for (let wait = 0; wait < SETTLE_TIMES; wait += 1) {
+    for (let wait = 0; wait < times; wait += 1) {
       if (!outbox.items().some((each) => each.kind === "audit")) return true;
       await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
     }
