@@ -19,11 +19,13 @@ class CountyEntry:
         county: the entry; the files of a synthetic county are not generated yet.
         source: the ground that it describes.
         registry: absolute path of the file with the entry; None for the shipped registry.
+        written: what was asked for: the key, a name or a FIPS code; None if nothing was.
     """
 
     county: DetectionCounty
     source: CountySource
     registry: Path | None = None
+    written: str | None = None
 
     @property
     def key(self) -> str:
@@ -44,4 +46,4 @@ def find_county(name: str, registry: Path | None) -> CountyEntry:
     county = known.county(name)
     file = known.path.resolve()
     is_own = county.key in known and file != default_registry().resolve()
-    return CountyEntry(county, county_source(county), file if is_own else None)
+    return CountyEntry(county, county_source(county), file if is_own else None, name)

@@ -102,18 +102,17 @@ def batch(
     --properties, the properties are those of the CSV in the county's registry entry, or else those
     pending in the county's queue. After an interruption, the same command resumes.
     """
-    from detection.registry.county import DetectionCounty
-    from parcels import load_registry
     from pipeline.batch import BatchRequest, run_batch
     from pipeline.cli.batch_result import print_report
     from pipeline.cli.progress import progress
+    from pipeline.cli.stored import find_stored_county
     from pipeline.cli.supervisor import is_child_needed, run_supervised
     from pipeline.exit_codes import INTERRUPTED
     from pipeline.settings import load_settings, weights_of
 
-    key = load_registry(registry or load_settings().registry, DetectionCounty).key_of(county)
+    key = find_stored_county(county, registry, load_settings()).key
     request = BatchRequest(
-        county=key,
+        county=county,  # as written: a county of a similar name is refused
         registry=registry,
         properties=properties,
         labels=tuple(labels or ()),

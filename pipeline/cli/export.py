@@ -54,8 +54,7 @@ def export(
     the properties that meet all of them.
     """
     from pipeline.cli.progress import TotalProgress, progress
-    from pipeline.cli.stored import first_batch_hint
-    from pipeline.county_entry import find_county
+    from pipeline.cli.stored import find_stored_county, first_batch_hint
     from pipeline.errors import ExportError
     from pipeline.export import export_county
     from pipeline.export.export_request import ExportRequest
@@ -64,7 +63,7 @@ def export(
     from pipeline.store.database import open_existing
 
     settings = load_settings()
-    found = find_county(county, registry or settings.registry)
+    found = find_stored_county(county, registry, settings)
     entry = found.county
     shown = TotalProgress(progress("rows"), "exporting")
     with open_existing(settings.database_url, settings.home) as database:

@@ -29,14 +29,17 @@ def stale(segmenter: str, county: str | None, as_json: bool) -> None:
     reviewed in full are left alone.
     """
     from detection.segmenters import build_segmenter
+    from pipeline.cli.stored import registry_file, registry_option_of
     from pipeline.plurals import count_of
     from pipeline.settings import load_settings
+    from pipeline.store.counties import bound_registry
     from pipeline.store.models.promoted_segmenter import describe
     from pipeline.store.models.versions import champion
     from pipeline.store.models.weights_source import is_exact
     from pipeline.store.queue.stale import count_stale, measured_counties, older_weights
 
-    named = load_settings().weights_of(segmenter)
+    settings = load_settings()
+    named = settings.weights_of(segmenter)
     own = partial(build_segmenter, segmenter, named)
     with review_transaction() as conn:
         promoted = None if is_exact(segmenter, named) else champion(conn, segmenter)
@@ -48,6 +51,7 @@ def stale(segmenter: str, county: str | None, as_json: bool) -> None:
                 conn, key, segmenter, older_weights(conn, key, segmenter, in_use or "")
             )
         ]
+        bound = {each.county: bound_registry(conn, each.county) for each in found}
     if as_json:
         document = {"segmenter": segmenter, "weights_sha256": in_use}
         echo_json(json.dumps({**document, "stale": [asdict(each) for each in found]}, indent=2))
@@ -64,4 +68,7 @@ def stale(segmenter: str, county: str | None, as_json: bool) -> None:
             f"{count_of(each.properties, 'properties')}{kept}"
         )
     for key in dict.fromkeys(each.county for each in found if each.properties):
-        echo(f"`lotline batch --county {key} --segmenter {segmenter} --stale` measures them again")
+        # Without it, another registry's county of the same or a similar name is found.
+        of_file = bound[key] if bound[key] != registry_file(settings.registry) else None
+        words = f"--county {key}{registry_option_of(of_file)} --segmenter {segmenter} --stale"
+        echo(f"`lotline batch {words}` measures them again")

@@ -63,7 +63,7 @@ def import_file(
     """
     from detection.county_labels import CountyLabels
     from detection.county_settings import lot_lines
-    from pipeline.county_entry import find_county
+    from pipeline.cli.stored import find_stored_county
     from pipeline.review.corrections.import_corrections import ImportRequest, import_corrections
     from pipeline.review.corrections.label_names import LabelNames, read_label_maps
     from pipeline.review.corrections.read_file import read_corrections
@@ -75,7 +75,7 @@ def import_file(
     from pipeline.store.reviews.outline_checks import OutlineRules
 
     settings = load_settings()
-    found = find_county(county, registry or settings.registry)
+    found = find_stored_county(county, registry, settings)
     renamed = read_label_maps(label_maps)
     corrections = read_corrections(file, images, crs)
     with open_existing(settings.database_url, settings.home) as database:

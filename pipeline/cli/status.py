@@ -21,8 +21,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     """Show a county's properties by state, and its measured areas."""
     from pipeline.cli.batch_result import print_status
     from pipeline.cli.console import console
-    from pipeline.cli.stored import first_batch_hint, stored_results
-    from pipeline.county_entry import find_county
+    from pipeline.cli.stored import find_stored_county, first_batch_hint, stored_results
     from pipeline.open_county import display_name
     from pipeline.report.advice import county_caveats
     from pipeline.settings import load_settings
@@ -33,7 +32,7 @@ def status(county: str, registry: Path | None, as_json: bool) -> None:
     )
 
     settings = load_settings()
-    found = find_county(county, registry or settings.registry)
+    found = find_stored_county(county, registry, settings)
     entry = found.county
     with stored_results(settings, found) as conn:
         now = empty_status(entry.key) if conn is None else county_status(conn, entry.key)

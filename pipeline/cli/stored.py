@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Connection
 
     from pipeline.county_entry import CountyEntry
@@ -39,8 +41,47 @@ def stored_results(
             yield conn
 
 
+def find_stored_county(name: str, registry: Path | None, settings: Settings) -> CountyEntry:
+    """Look up a county whose results are wanted, as `find_county` does.
+
+    Args:
+        registry: of the command line; None is that of the settings.
+
+    Raises:
+        RegistryError: the registry has no such county; if the database has, the message names the
+            registry file that it is from.
+        StoreError: the database cannot be opened, or is older than the code.
+    """
+    from parcels.errors import RegistryError
+    from pipeline.county_entry import find_county
+    from pipeline.store.counties import bound_registry
+
+    try:
+        return find_county(name, registry or settings.registry)
+    except RegistryError as error:
+        with stored_results(settings) as conn:
+            bound = None if conn is None else bound_registry(conn, name)
+        if bound is None or bound == registry_file(registry or settings.registry):
+            raise
+        raise RegistryError(
+            f"the database has a county {name!r}, of {bound}: pass{registry_option_of(bound)} "
+            f"(REGISTRY=). Here, there is none ({error})"
+        ) from error
+
+
+def registry_file(registry: Path | None) -> Path | None:
+    """The file as a county is bound to it; None for the shipped registry."""
+    from parcels.registry.load import default_registry
+
+    file = None if registry is None else registry.resolve()
+    return None if file == default_registry().resolve() else file
+
+
+def registry_option_of(registry: Path | None) -> str:
+    """The option that names a county's registry file, with a blank; empty for the shipped one."""
+    return "" if registry is None else f" --registry {shlex.quote(str(registry))}"
+
+
 def first_batch_hint(entry: CountyEntry) -> str:
     """The command that processes a county's first properties."""
-    registry = entry.registry
-    option = "" if registry is None else f" --registry {shlex.quote(str(registry))}"
-    return f"run `lotline batch --county {entry.key}{option}`"
+    return f"run `lotline batch --county {entry.key}{registry_option_of(entry.registry)}`"

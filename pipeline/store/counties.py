@@ -43,8 +43,10 @@ def bind_county(conn: Connection, entry: CountyEntry) -> Binding:
         "adopted" if the county has properties of an earlier Lotline, whose source is not known.
 
     Raises:
-        CountyMismatch: the county's properties come from another source.
+        CountyMismatch: the county's properties come from another source, or the key that was asked
+            for is that of another county.
     """
+    _check_written(conn, entry)
     has_properties = conn.execute(_HAS_PROPERTIES, {"key": entry.key}).scalar_one()
     if conn.execute(_INSERT, _values(entry)).rowcount:
         return "adopted" if has_properties else "new"
@@ -63,8 +65,10 @@ def check_county(conn: Connection, entry: CountyEntry) -> None:
     Writes nothing. A county of an earlier Lotline, which is not bound yet, passes.
 
     Raises:
-        CountyMismatch: it comes from another source.
+        CountyMismatch: it comes from another source, or the key that was asked for is that of
+            another county.
     """
+    _check_written(conn, entry)
     stored = conn.execute(_READ, {"key": entry.key}).one_or_none()
     if stored is None or _source(stored).is_same(entry.source):
         return
@@ -94,6 +98,24 @@ def rebind_county(conn: Connection, entry: CountyEntry) -> tuple[str | None, int
     conn.execute(_UPDATE, {**_values(entry), "is_same": is_same})
     kept = conn.execute(_COUNT_PROPERTIES, {"key": entry.key}).scalar_one()
     return None if is_same else earlier.description, kept
+
+
+def _check_written(conn: Connection, entry: CountyEntry) -> None:
+    """Refuse an entry of a similar name where the database has the very key that was asked for.
+
+    Without `--registry`, `riverside` finds the shipped `riverside-ca`.
+    """
+    if entry.written in (None, entry.key):
+        return
+    stored = conn.execute(_READ, {"key": entry.written}).one_or_none()
+    if stored is None or not conn.execute(_HAS_PROPERTIES, {"key": stored.key}).scalar_one():
+        return
+    raise CountyMismatch(
+        f"the database has a county {stored.key!r}, of {_registry_words(stored.registry)}; "
+        f"{_registry_words(_path_of(entry))} has no such key, only {entry.key!r}. "
+        f"{_use_the_other(stored.registry, _path_of(entry))}"
+        f"If you mean the other county, write --county {entry.key}"
+    )
 
 
 def _values(entry: CountyEntry) -> dict[str, Any]:

@@ -87,6 +87,26 @@ def test_a_forgotten_registry_does_not_answer_for_a_shipped_county(
     assert len(fresh.run("runs", "list").stdout.splitlines()) > 2
 
 
+def test_a_forgotten_registry_does_not_answer_for_a_county_of_a_similar_name(
+    fresh: User, made: sample.SampleCounty
+) -> None:
+    for key in ("riverside", "nowhere"):  # only the first has a shipped namesake
+        registry = registry_of(fresh.folder / key, made, key=key)
+        named = ("--county", key, "--registry", str(registry))
+        fresh.run("batch", *named, "--limit", "2")
+        for command in (("status",), ("export", "--out", "files"), ("batch", "--limit", "2")):
+            done = fresh.run(*command, "--county", key, code=2)
+            message = " ".join(done.stderr.split())
+            assert f"the database has a county '{key}', of {registry}" in message
+            assert f"pass --registry {registry}" in message
+            assert done.stdout == ""
+        assert fresh.status(*named)["by_state"]
+    with psycopg.connect(fresh.env["DATABASE_URL"]) as conn:
+        stored = conn.execute("SELECT key FROM lotline.county ORDER BY key").fetchall()
+    assert [row[0] for row in stored] == ["nowhere", "riverside"]
+    assert fresh.run("status", "--county", "riverside-ca").stdout.startswith("Riverside")
+
+
 def test_a_moved_checkout_and_new_labels_ask_nothing(
     fresh: User, made: sample.SampleCounty
 ) -> None:

@@ -132,6 +132,10 @@ def test_stale_lots_are_measured_again_and_verdicts_stay(
         "county": KEY, "weights_sha256": OWN, "model": None, "properties": 4, "reviewed_in_full": 1,
     }  # fmt: skip
     printed = CliRunner().invoke(lotline, ["models", "stale"]).output
+    assert f"--county {KEY} --registry {place.registry} --segmenter landcover --stale" in printed
+    monkeypatch.setenv("REGISTRY", str(place.registry))
+    assert "--registry" not in CliRunner().invoke(lotline, ["models", "stale"]).output
+    monkeypatch.delenv("REGISTRY")
     assert f"landcover uses model {number}" in printed
     assert "4 properties, 1 reviewed in full" in printed
 
