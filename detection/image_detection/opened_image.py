@@ -20,10 +20,11 @@ from detection.image_detection.picture_file import picture_driver
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from detection.imagery.interface import ImagerySource
 from detection.imagery.pixel_grid import PixelGrid, PixelWindow
-from detection.imagery.raster_file import open_raster
+from detection.imagery.raster_file import UnreadableRaster, open_raster
 
 # Longer edges are split before they are transformed to another CRS, in which they are curved.
 _SEGMENT_PX = 64.0
+_DAMAGED = ". It is damaged or incomplete: copy or download it again"
 
 _Geometries = NDArray[np.object_]
 
@@ -112,10 +113,10 @@ def open_image(
     except ImageryError as error:
         raise ImageryError(for_options(str(error))) from error
     except RasterioError as error:
-        # GDAL's own words are in the cause.
-        raise ImageryError(
-            for_options(f"{path} cannot be read: {error.__cause__ or error}")
-        ) from error
+        # GDAL's own words are in the cause; ours say what to do.
+        why = error.__cause__ or error
+        advice = "" if isinstance(error, UnreadableRaster) else _DAMAGED
+        raise ImageryError(for_options(f"{path} cannot be read: {why}{advice}")) from error
     except OSError as error:
         raise ImageryError(f"{path} cannot be read: {error.strerror or error}") from error
 

@@ -123,7 +123,11 @@ class GeoTiffMosaic:
                     used.append(file)
             except RasterioError as error:
                 failed.append(file.path)
-                log.warning("%s cannot be read: %s", file.path, _first_line(error))
+                log.warning(
+                    "a part of %s cannot be read: the file is damaged, incomplete or not available",
+                    file.path,
+                )
+                log.debug("%s: %s", file.path, _first_line(error))
         if not valid.any():
             if failed:
                 detail = f"imagery cannot be read: {', '.join(failed)}"

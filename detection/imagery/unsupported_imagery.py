@@ -66,6 +66,18 @@ _BY_SIGNATURE = {
     b"SQLite format 3": _BY_SUFFIX[".gpkg"],
     b"<": "it is an HTML page or XML, not imagery; download the file again",
 }
+# Formats that are read, or have a signature above.
+_NAMED_BY_SUFFIX = {
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".jp2": "JPEG 2000 image",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WebP image",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+}
 
 
 def what_to_do(path: Path, head: bytes = b"") -> str:
@@ -95,6 +107,7 @@ def _advice(path: Path, head: bytes) -> str:
         )
     if not head.strip(b"\0"):
         return "it is empty; copy or download it again"
-    if path.suffix.lower() in (".tif", ".tiff"):
-        return "it is not a TIFF, or it is damaged; copy or download it again"
+    named = _NAMED_BY_SUFFIX.get(path.suffix.lower())
+    if named is not None:
+        return f"it is not a {named}, or it is damaged; copy or download it again"
     return f"its format is not read (GeoTIFF, JPEG 2000, ERDAS .img and VRT are); {_CONVERT}"

@@ -288,7 +288,9 @@ def test_far_too_coarse_imagery_is_refused(tmp_path: Path) -> None:
     assert "nothing can be recognised" in outcome.error
 
 
-def test_one_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_one_bad_image_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     good = write_tiff(tmp_path / "good.tif", blobs(200, 200), colours=RGB)
     cut = tmp_path / "cut.tif"
     cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
@@ -298,9 +300,14 @@ def test_one_bad_image_does_not_stop_the_others(tmp_path: Path) -> None:
     empty, text = tmp_path / "empty.png", tmp_path / "text.tif"
     empty.write_bytes(b"")
     text.write_text("hello")
-    outcomes = detect(tmp_path / "out", cut, photo, empty, text, good)
-    assert [outcome.status for outcome in outcomes] == ["failed"] * 4 + ["done"]
-    assert all(outcome.error for outcome in outcomes[:4])
+    named = tmp_path / "named.jpg"
+    named.write_text("hello")
+    with caplog.at_level("WARNING"):
+        outcomes = detect(tmp_path / "out", cut, photo, empty, text, named, good)
+    assert [outcome.status for outcome in outcomes] == ["failed"] * 5 + ["done"]
+    assert all("copy or download it again" in each.error.lower() for each in outcomes[:5])
+    assert "not a JPEG" in outcomes[4].error
+    assert "IReadBlock" not in caplog.text, "GDAL's own words are for --log-level debug"
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"good.lawn.mask.tif", "good.overlay.png", "good.geojson", "summary.json"}
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
