@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from detection.county_labels import CountyLabels
+from detection.registry.county import DetectionCounty
+from detection.registry.imagery_entry import ImageryEntry
 from detection.segmenters import build_segmenter, check_segmenter, supported_labels
 from pipeline.batch.asked_labels import asked_labels
 from pipeline.batch.enqueue import enqueue
@@ -100,14 +102,30 @@ def run_batch(
 
 
 def _bind(database: Database, opened: OpenCounty, progress: Progress) -> None:
-    """Bind the county in the database to the entry's source, or refuse another county's results."""
+    """Bind the county in the database to the entry's source, or refuse another county's results.
+
+    A new county whose entry names files that do not exist is refused before the database has it.
+    """
     with database.engine.begin() as conn:
         binding = bind_county(conn, opened.entry)
+        if binding == "new":
+            _check_files(opened.county)
     if binding == "adopted":
         progress.message(
             f"{opened.name} has results of an earlier version of Lotline; from now on they belong "
             f"to {opened.entry.source.description}"
         )
+
+
+def _check_files(county: DetectionCounty) -> None:
+    # Lazy imports: only the first batch of a county loads rasterio and geopandas here.
+    from detection.imagery.file_list import imagery_files
+    from parcels.files.parcel_file import parcel_file_path
+
+    if county.path is not None:
+        parcel_file_path(county)
+    if isinstance(county.imagery, ImageryEntry) and county.imagery.path is not None:
+        imagery_files(county.imagery.path)
 
 
 def _champion_or(

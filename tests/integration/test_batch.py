@@ -18,7 +18,7 @@ from detection import sample
 from detection.errors import ImageryError, ImageryUnavailable
 from detection.imagery.geotiff_mosaic import GeoTiffMosaic
 from parcels.arcgis.http.exchange import Exchange, HttpRequest, HttpResponse
-from parcels.errors import SourceUnavailable
+from parcels.errors import SourceMisconfigured, SourceUnavailable
 from pipeline import BatchRequest, run_batch
 from pipeline.batch import lease_loop
 from pipeline.batch.request import NoProgress
@@ -303,6 +303,24 @@ def test_misconfigured_imagery_leaves_the_queue_unchanged(
             BatchRequest("little", registry=broken, segmenter="spectral", again=True), settings
         )
     assert _rows(database, STATE) == state
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("imagery/*.tif", "nowhere/*.tif", "no imagery file matches"),
+        ("path: /", "path: /nowhere/", "no such file"),
+    ],
+)
+def test_a_county_whose_files_are_missing_is_not_stored(
+    county: Path, database: Database, tmp_path: Path, right: str, wrong: str, message: str
+) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(county.read_text().replace(right, wrong))
+    settings = Settings(database_url=database.url, home=tmp_path)
+    with pytest.raises((ImageryError, SourceMisconfigured), match=message):
+        run_batch(BatchRequest("little", registry=broken, segmenter="spectral"), settings)
+    assert _rows(database, "SELECT key FROM lotline.county") == []
 
 
 def test_a_property_that_changes_during_a_run_is_processed_again(
