@@ -335,3 +335,23 @@ def _show_plan(
         f"A run would {what}train {loop.tier.name}, register the weights and judge them on the "
         f"test{end}."
     )
+    if state is None:
+        _show_test_size(loop)
+
+
+def _show_test_size(loop: _Loop) -> None:
+    """What the export has to bring, for a round to begin: without it, nobody knows the test."""
+    from pipeline.learning.corrections_manifest import read_newest
+    from pipeline.learning.rounds.learning_round import judging_size
+    from pipeline.store.objects.folder_or_bucket import open_objects
+
+    before = read_newest(open_objects(loop.address))
+    last = "there is no export yet"
+    if before is not None:
+        lots, blocks = judging_size(before)
+        last = f"the last export has {count_of(lots, 'lots')} in {count_of(blocks, 'blocks')}"
+    echo(
+        f"It checks after the export whether the test is large enough for the gate "
+        f"({loop.gate.min_lots} lots in {loop.gate.min_blocks} blocks of ground; {last}), and "
+        "ends there if not."
+    )

@@ -66,10 +66,14 @@ def test_what_is_done_without_a_round(loop: LearningCounty) -> None:
     assert planned.exit_code == 0
     assert "would export the corrections, train landcover-decoder, register" in planned.output
     assert "promote them if they pass" in planned.output
+    assert "whether the test is large enough for the gate" in planned.output
+    assert "there is no export yet" in planned.output
     assert not (loop.home / "corrections").exists()
     few = loop.learn("--corrections", "10")
     assert few.exit_code == 0, few.output
     assert "No round: its weights could not be judged. The test has " in few.output
+    planned = loop.learn("--corrections", "10", "--dry-run")
+    assert "; the last export has " in planned.output
     assert loop.registered() == []
     with (loop.home / "learn" / "landcover" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
