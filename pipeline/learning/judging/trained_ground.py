@@ -27,8 +27,13 @@ _CURE = "train again on the newest manifest, or judge on the one of its training
 _SHOWN = 3
 
 
-def training_manifest(objects: ObjectStore, data_sha256: str) -> CorrectionsManifest:
+def training_manifest(
+    objects: ObjectStore, data_sha256: str, option: str = "--from"
+) -> CorrectionsManifest:
     """The manifest that weights learned from, by its hash.
+
+    Args:
+        option: of the command, that names the store; for the message.
 
     Raises:
         ModelError: it is not in this store.
@@ -46,7 +51,7 @@ def training_manifest(objects: ObjectStore, data_sha256: str) -> CorrectionsMani
     raise ModelError(
         f"{objects.address}/{key} does not exist: it has the lots that the weights learned from, "
         "and without it nobody knows whether they are judged on them. Name the folder or bucket of "
-        "the training with --from"
+        f"the training with {option}"
     )
 
 

@@ -74,7 +74,7 @@ def _events(objects: ObjectStore, model: ModelVersion | None) -> tuple[set[int],
     if model is None or model.facts.data_sha256 is None:
         return set(), ""
     try:
-        manifest = training_manifest(objects, model.facts.data_sha256)
+        manifest = training_manifest(objects, model.facts.data_sha256, "--to")
     except (ModelError, ManifestError, ObjectStoreError) as error:
         return set(), f"what model {model.id} learned from is not known: {error}"
     return {event.review for pair in manifest.pairs for event in pair.events}, ""
