@@ -131,7 +131,7 @@ def train(
     if state.ended == "profiled":
         echo(f"Wrote {out / 'profile.txt'}")
         return
-    _print_end(state, curves, what)
+    _print_end(state, curves, what, _start_score(out))
     if state.ended == "interrupted":
         sys.exit(INTERRUPTED)
     if state.best is None and not no_prove:
@@ -231,7 +231,17 @@ class _Progress:
             echo(metrics.line(), err=True)
 
 
-def _print_end(state: TrainedState, curves: Path | None, what: str) -> None:
+def _start_score(out: Path) -> float | None:
+    """The score of the weights that the run began with; None if it began from nothing."""
+    from detection.training.run_record import read_run
+
+    found = read_run(out).get("recipe_settings", {}).get("start_score")
+    return None if found is None else float(found)
+
+
+def _print_end(
+    state: TrainedState, curves: Path | None, what: str, start_score: float | None
+) -> None:
     how = {
         "finished": "Finished",
         "time limit": "Stopped at the time limit; continue with --resume",
@@ -244,5 +254,11 @@ def _print_end(state: TrainedState, curves: Path | None, what: str) -> None:
         print_message("no checkpoint is proven, so there are no weights to use", logging.WARNING)
     else:
         echo(f"Best weights: {state.best / 'weights'}, score {state.best_score}.")
+        if start_score is not None and (state.best_score or 0.0) < start_score:
+            print_message(
+                f"they are worse than the weights to start from (score {start_score}): train "
+                "longer, or on more lots",
+                logging.WARNING,
+            )
     if curves is not None:
         echo(f"Curves: {curves}")

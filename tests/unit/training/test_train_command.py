@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -56,6 +57,23 @@ def test_a_run_from_the_start_to_the_weights(tmp_path: Path) -> None:
     assert described["ended"]["how"] == "finished"
     picture = matplotlib.image.imread(tmp_path / "curves.png")
     assert picture.shape[:2] == (840, 1320)
+
+
+@pytest.mark.parametrize(("start_score", "worse"), [(1e9, True), (-1.0, False), (None, False)])
+def test_weights_that_became_worse_are_named_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_score: float | None, worse: bool
+) -> None:
+    built = recipes.build_training
+
+    def with_start(name: str, request: recipes.RecipeRequest) -> recipes.Training:
+        training = built(name, request)
+        resolved = {**training.resolved, "start_score": start_score}
+        return dataclasses.replace(training, resolved=resolved)
+
+    monkeypatch.setattr(entry, "build_training", with_start)
+    done = run("--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert ("worse than the weights to start from (score 1000000000.0)" in done.output) is worse
 
 
 def test_a_profile_trains_nothing(tmp_path: Path) -> None:
