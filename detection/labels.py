@@ -170,8 +170,10 @@ def check_labels(name: str, supported: Sequence[str] | None, labels: Sequence[La
     """
     for label in labels:
         if supported is not None and label.name not in supported:
-            # Networks know the labels of labels.yaml; of the others, only SAM3 takes any prompt.
-            others = "landcover, sam3-tiny or sam3" if label.name in LABELS else "sam3"
+            # Networks know the labels of labels.yaml; the SAM3s but tiny take any prompt.
+            others = "sam3-nano or sam3"
+            if label.name in LABELS:
+                others = f"landcover, sam3-tiny, {others}"
             raise LabelError(
                 f"the segmenter {name} cannot detect {label.name!r}, only "
                 f"{', '.join(supported)}. Choose one of these, or a segmenter that can: {others}"

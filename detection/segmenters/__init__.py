@@ -133,8 +133,8 @@ def check_segmenter(name: str, weights: str | None = None) -> None:
         return
     if not weights:
         raise WeightsMissing(
-            "the segmenter sam3 needs weights: a folder, a file (.safetensors or Meta's sam3.pt) "
-            "or a hub id such as facebook/sam3. The segmenter sam3-tiny needs none"
+            "the segmenter sam3 needs weights (sam3-nano has its own): a folder, a file "
+            "(.safetensors or Meta's sam3.pt) or a hub id such as facebook/sam3"
         )
     check_source(weights)
 

@@ -45,6 +45,12 @@ def labels_of(
     names += [_name_of(prompt) for prompt in prompts]
     if not names:
         names = [name for name in known if supported is None or name in supported]
+    for name in names:
+        if name not in known:  # images have no registry entry that could have it
+            raise LabelError(
+                f"unknown label {name!r}: choose from {', '.join(known)}, or give it a prompt, "
+                f'as --label "{name}=..." does'
+            )
     chosen = choose_labels(names, known)
     check_labels(segmenter, supported, chosen)
     return chosen

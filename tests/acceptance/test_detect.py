@@ -74,7 +74,7 @@ def test_wrong_arguments_are_refused_before_any_work(tmp_path: Path) -> None:
     Image.fromarray(np.moveaxis(_garden(), 0, -1)).save(tmp_path / "photo.png")
     for arguments, problem in (
         (("nowhere.tif",), "there is no file or folder nowhere.tif"),
-        (("photo.png", "--label", "moat"), "unknown label 'moat'"),
+        (("photo.png", "--label", "moat"), 'give it a prompt, as --label "moat=..." does'),
         (("photo.png", "--prompt", "fuse cutout", "--segmenter", "spectral"), "cannot detect"),
         (("photo.png", "--segmenter", "sam4"), "sam4"),
         (("photo.png", "--gsd-m", "0"), "--gsd-m"),

@@ -13,7 +13,7 @@ import pytest
 import detection
 from detection import LABELS, DetectionError, Label, choose_labels
 from detection.errors import LabelError
-from detection.labels import merge_label_entries, parse_label_option, read_labels
+from detection.labels import check_labels, merge_label_entries, parse_label_option, read_labels
 from detection.registry.label_entry import LabelEntry
 from detection.sample.truth import LABELS as IN_THE_SAMPLE
 from detection.segmenters.sam3.phrases import PHRASES
@@ -34,6 +34,13 @@ def test_labels_are_in_the_requested_order_without_duplicates() -> None:
 def test_an_unknown_label_lists_the_known_ones(names: list[str], message: str) -> None:
     with pytest.raises(LabelError, match=message):
         choose_labels(names)
+
+
+def test_a_phrase_needs_a_segmenter_that_takes_phrases() -> None:
+    [(name, entry)] = parse_label_option("chimney=brick chimney").items()
+    labels = merge_label_entries(LABELS, {name: entry}, "--label")
+    with pytest.raises(LabelError, match=r"a segmenter that can: sam3-nano or sam3$"):
+        check_labels("landcover", ("lawn", "tree"), [labels["chimney"]])
 
 
 def test_the_shipped_labels() -> None:
