@@ -137,6 +137,12 @@ def _ends_with(one: str, other: str) -> bool:
 
 def no_parcel_id_error(names: Sequence[str], where: str) -> SourceMisconfigured:
     """The error of a lookup by parcel id if no parcel id column is known."""
+    candidates = parcel_id_candidates(names)
+    if len(candidates) > 1:
+        return SourceMisconfigured(
+            f"{where}: the parcel id column may be {' or '.join(candidates)}; name the right one "
+            f"in the registry entry, such as fields: {{parcel_id: {candidates[0]}}}"
+        )
     return SourceMisconfigured(
         f"{where}: no parcel id column is known; set fields: {{parcel_id: …}} in the "
         f"registry entry; the columns are {', '.join(names) or 'none'}"

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from parcels.catalogue.column_guess import ColumnGuess, candidates, guess_columns
-from parcels.column_mapping import choose_parcel_type, parcel_id_candidates
+from parcels.column_mapping import (
+    choose_parcel_type,
+    no_parcel_id_error,
+    parcel_id_candidates,
+)
 
 SHELBY = (
     Path(__file__).resolve().parents[3]
@@ -125,3 +129,10 @@ def test_usual_names_of_columns_with_blanks(name: str) -> None:
         assert choose_parcel_type(None, [other, name]) == name
     else:
         assert parcel_id_candidates([other, name]) == [name]
+
+
+def test_columns_that_all_may_be_the_id_are_named_with_the_cure() -> None:
+    said = str(no_parcel_id_error(["ain", "area", "apn"], "lots.gpkg"))
+    assert "the parcel id column may be apn or ain" in said
+    assert "fields: {parcel_id: apn}" in said
+    assert "the columns are area" in str(no_parcel_id_error(["area"], "lots.gpkg"))
