@@ -50,23 +50,32 @@ def find_stored_county(name: str, registry: Path | None, settings: Settings) -> 
     Raises:
         RegistryError: the registry has no such county; if the database has, the message names the
             registry file that it is from.
-        StoreError: the database cannot be opened, or is older than the code.
     """
     from parcels.errors import RegistryError
     from pipeline.county_entry import find_county
-    from pipeline.store.counties import bound_registry
 
     try:
         return find_county(name, registry or settings.registry)
     except RegistryError as error:
-        with stored_results(settings) as conn:
-            bound = None if conn is None else bound_registry(conn, name)
+        bound = _stored_file(name, settings)
         if bound is None or bound == registry_file(registry or settings.registry):
             raise
         raise RegistryError(
             f"the database has a county {name!r}, of {bound}: pass{registry_option_of(bound)} "
             f"(REGISTRY=). Here, there is none ({error})"
         ) from error
+
+
+def _stored_file(name: str, settings: Settings) -> Path | None:
+    """The registry file of a county in the database; None also where that cannot be read."""
+    from pipeline.errors import StoreError
+    from pipeline.store.counties import bound_registry
+
+    try:
+        with stored_results(settings) as conn:
+            return None if conn is None else bound_registry(conn, name)
+    except StoreError:
+        return None  # the county is what is wrong first
 
 
 def registry_file(registry: Path | None) -> Path | None:
