@@ -75,7 +75,7 @@ def test_a_custom_label_adds_a_column(fresh: User) -> None:
         (("--label", "a b=c"), ("'a b' is not a label name", "solar_panel")),
         (("--labels", "lawn,moat"), ("unknown label 'moat'", "lawn, tree", "--label")),
         (("--labels", "pool"), ("cannot detect 'pool'", "lawn, tree, vegetation", "sam3-tiny")),
-        (("--segmenter", "sam3"), ("SAM3_WEIGHTS", "facebook/sam3", "sam3-tiny")),
+        (("--segmenter", "sam3"), ("SAM3_WEIGHTS", "facebook/sam3", "sam3-nano")),
         (("--segmenter", "sam3", "--weights", "no/such/folder"), ("no/such/folder", "folder, a")),
     ],
 )
