@@ -48,6 +48,7 @@ def freeze():
         time.sleep(1)
 
 def hold_the_lock():
+    signal.signal(signal.SIGINT, lambda *_: None)  # one may come before the call below
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # another thread takes it
     print(os.getpid(), flush=True)
     ctypes.PyDLL(None).sleep(60)  # in C, with Python's lock
