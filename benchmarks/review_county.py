@@ -18,16 +18,13 @@ from sqlalchemy import Engine, text
 
 from benchmarks import synthetic_lots
 from benchmarks.commands import LOTLINE, environment
-from benchmarks.scratch import OWNER, lease, scratch_county
+from benchmarks.scratch import lease, scratch_county, write_results
 from pipeline.county_entry import find_county
 from pipeline.store.counties import bind_county
-from pipeline.store.results import writer
-from pipeline.store.results.outcomes import Processed
 
 LOTS = 25_000
 GSD_M = 0.6
 _BLOCK_PX = 512
-_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -48,22 +45,13 @@ def served_county(folder: Path, lots: int = LOTS) -> Iterator[ServedCounty]:
         f"counties:\n  synthetic:\n    path: {folder}/lots.gpkg\n    imagery: {{path: {imagery}}}\n"
     )
     with scratch_county(lots) as (database, keys):
-        _measure(database.engine, keys)
+        write_results(database.engine, lease(database.engine, len(keys)), keys)
         with database.engine.begin() as conn:
             bind_county(conn, find_county("synthetic", registry))
         with database.engine.connect() as conn:
             conn.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
         with _panel(database.url, folder) as address:
             yield ServedCounty(address, keys, database.engine)
-
-
-def _measure(engine: Engine, keys: list[int]) -> None:
-    run = lease(engine, len(keys))
-    for first in range(0, len(keys), _CHUNK):
-        count = min(_CHUNK, len(keys) - first)
-        found = synthetic_lots.results(first, count)
-        chunk = zip(keys[first : first + count], found, strict=True)
-        writer.write(engine, run, [Processed(key, *lot) for key, lot in chunk], OWNER)
 
 
 def _write_imagery(path: Path, lots: int) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from benchmarks import synthetic_lots
 from pipeline.store.database import Database, open_database
 from pipeline.store.queue import loading, states
 from pipeline.store.queue.leases import LeaseScan
-from pipeline.store.results.outcomes import RunInfo
+from pipeline.store.results import writer
+from pipeline.store.results.outcomes import Processed, RunInfo
 from pipeline.store.runs import lifecycle
 
 OWNER = "benchmark"
+_CHUNK = 500
 
 
 @contextmanager
@@ -45,6 +47,14 @@ def lease(engine: Engine, count: int, weights_sha256: str | None = None) -> RunI
         states.reset(conn, "synthetic", limit=count)
         LeaseScan("synthetic", OWNER, run_id, 3600).lease(conn, count)
     return RunInfo(run_id, "synthetic", weights_sha256, synthetic_lots.LABELS)
+
+
+def write_results(engine: Engine, run: RunInfo, keys: Sequence[int]) -> None:
+    """Write a synthetic result for each of the properties, which the run leases."""
+    for first in range(0, len(keys), _CHUNK):
+        some = keys[first : first + _CHUNK]
+        lots = zip(some, synthetic_lots.results(first, len(some)), strict=True)
+        writer.write(engine, run, [Processed(key, *lot) for key, lot in lots], OWNER)
 
 
 def server_s(database: Database) -> float:

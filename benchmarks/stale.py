@@ -1,4 +1,4 @@
-"""Listing and queueing what older weights measured, in a synthetic county of 200,000 lots."""
+"""Listing and queueing what older weights measured, in a synthetic county of 100,000 lots."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from benchmarks import synthetic_lots
 from benchmarks.results import Result, save
-from benchmarks.scratch import OWNER, lease, scratch_county
+from benchmarks.scratch import OWNER, lease, scratch_county, write_results
 from pipeline.store.database import Database
 from pipeline.store.queue import stale, states
-from pipeline.store.results import writer
-from pipeline.store.results.outcomes import Processed
 from pipeline.store.runs import lifecycle
 from pipeline.store.runs.metrics import RunMetrics
 
 LOTS = 100_000
 NEW_SHARE = 0.1
 ROUNDS = 5
-_CHUNK = 500
 _LEASED = text("SELECT id FROM lotline.property WHERE lease_owner = :owner ORDER BY id")
 _OLD, _NEW = "a" * 64, "b" * 64
 
@@ -93,9 +89,6 @@ def _measure(database: Database) -> None:
         run = lease(database.engine, count, weights)
         with database.engine.connect() as conn:
             leased = list(conn.execute(_LEASED, {"owner": OWNER}).scalars())
-        for first in range(0, count, _CHUNK):
-            some = leased[first : first + _CHUNK]
-            lots = zip(some, synthetic_lots.results(first, len(some)), strict=True)
-            writer.write(database.engine, run, [Processed(key, *lot) for key, lot in lots], OWNER)
+        write_results(database.engine, run, leased)
         with database.engine.begin() as conn:
             lifecycle.finish(conn, run.id, "finished", RunMetrics())

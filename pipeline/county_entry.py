@@ -44,6 +44,11 @@ def find_county(name: str, registry: Path | None) -> CountyEntry:
     """
     known = load_registry(registry, DetectionCounty)
     county = known.county(name)
-    file = known.path.resolve()
-    is_own = county.key in known and file != default_registry().resolve()
-    return CountyEntry(county, county_source(county), file if is_own else None, name)
+    file = registry_file(known.path) if county.key in known else None
+    return CountyEntry(county, county_source(county), file, name)
+
+
+def registry_file(registry: Path | None) -> Path | None:
+    """The file as a county is bound to it; None for the shipped registry."""
+    file = None if registry is None else registry.resolve()
+    return None if file == default_registry().resolve() else file

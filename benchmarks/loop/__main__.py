@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.loop.real import RealPlace
 from benchmarks.loop.runs import RunResults, TrainingLength
-from benchmarks.loop.shifted import ShiftedCounty, ShiftedSizes
+from benchmarks.loop.shifted import ShiftedCounty, ShiftedSizes, run_name
 from benchmarks.loop.traced_lots import traced_places
 from detection.evaluation.evaluate import Evaluation
 from detection.evaluation.tile_images import TileImages
@@ -76,10 +76,7 @@ def _shifted(
         options.out, sizes, old, rehearsed[::step][:_REHEARSED], with_prompts=options.prompts
     )
     results = RunResults(options.out)
-    planned = {
-        "-".join([tier, str(dose), *what.split()]): (dose, tier, what)
-        for dose, tier, what in _planned(sizes.doses)
-    }
+    planned = {run_name(*planned): planned for planned in _planned(sizes.doses)}
     missing = [
         name
         for name in planned

@@ -73,10 +73,7 @@ class RealPlace:
         places = traced_places(truth, images, (f"{_CITY}_*",), truth / "lots.json")
         others = [w for p in traced_places(truth / "train", images) for w in p.windows]
         step = max(1, len(others) // rehearsed)
-        rehearsal = folder / "data" / "rehearsal"
-        if not (rehearsal / "complete").exists():
-            write_training(rehearsal, others[::step][:rehearsed])
-            (rehearsal / "complete").touch()
+        rehearsal = write_training(folder / "data" / "rehearsal", others[::step][:rehearsed])
         old_lots = sample_lots(folder / "counties", "green", _OLD_SEED, _OLD_LOTS + 6)[:_OLD_LOTS]
         old = JudgedGround.export(folder / "judged" / "old", old_lots)
         folds = []
@@ -85,10 +82,11 @@ class RealPlace:
             others_of_city = [place for place in places if place.ground not in own]
             choosing, *teaching = divide(others_of_city, _PARTS)
             windows = [w for part in teaching for p in part for w in p.windows]
-            data = folder / "data" / f"fold-{number}"
-            if not (data / "complete").exists():
-                write_training(data, windows, [w for p in choosing for w in p.windows])
-                (data / "complete").touch()
+            data = write_training(
+                folder / "data" / f"fold-{number}",
+                windows,
+                [w for p in choosing for w in p.windows],
+            )
             test = [lot for place in held_out for lot in place.lots]
             chosen = [lot for place in choosing for lot in place.lots]
             tiles = sorted({w.reviewed.county.split()[-1] for p in held_out for w in p.windows})
@@ -99,10 +97,7 @@ class RealPlace:
                 traced=Evaluation.open(truth, imagery, scratch / f"fold-{number}", tiles),
                 with_prompts=with_prompts,
             )
-            run = LoopRun(
-                f"fold-{number}", data / "corrections", len(windows),
-                rehearsal=rehearsal / "corrections",
-            )  # fmt: skip
+            run = LoopRun(f"fold-{number}", data, len(windows), rehearsal=rehearsal)
             folds.append(Fold(run, f"base-{number}", by))
         return cls(folds)
 

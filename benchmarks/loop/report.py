@@ -35,6 +35,8 @@ class Row:
     """A run in the table.
 
     Attributes:
+        judged: what its weights answered.
+        gated: the gate's comparison with the base; None of the base.
         error_m2: of all labels, the mean over held-out lots; `low` and `high` bound its difference
             from the base's.
         iou: the mean over labels on these lots, `old_iou` on the old county's.
@@ -43,6 +45,8 @@ class Row:
 
     name: str
     facts: Mapping[str, Any]
+    judged: JudgedWeights
+    gated: GateResult | None
     error_m2: float
     low: float | None
     high: float | None
@@ -51,7 +55,11 @@ class Row:
     old_error_m2: float
     old_iou: float
     traced_iou: float | None
-    verdict: str
+
+    @property
+    def verdict(self) -> str:
+        """The gate's sentence; empty of the base."""
+        return self.gated.sentence if self.gated else ""
 
 
 def rows_of(folder: Path) -> list[Row]:
@@ -99,10 +107,9 @@ def _row(
     objects = [_ap50(each["objects"]) for each in judged.figures.values() if "objects" in each]
     traced = [value for value in judged.traced_iou.values() if value is not None]
     return Row(
-        name, facts, error_m2(judged.lots), low, high,
+        name, facts, judged, gated, error_m2(judged.lots), low, high,
         mean_iou(judged.figures), _mean([value for value in objects if value is not None]),
         error_m2(judged.old), mean_iou(judged.old_figures), mean(traced) if traced else None,
-        gated.sentence if gated else "",
     )  # fmt: skip
 
 
@@ -138,15 +145,16 @@ def table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def labels_table(answers: Mapping[str, JudgedWeights]) -> list[str]:
+def labels_table(rows: Sequence[Row]) -> list[str]:
     """m² error a lot and IoU of each label, by run, as Markdown."""
     lines = ["| run | " + " | ".join(LABELS) + " |", "| --- |" + " --- |" * len(LABELS)]
-    for name, judged in answers.items():
+    for row in rows:
+        figures = row.judged.figures
         cells = [
-            f"{judged.figures[label]['error_m2']['mean']:.1f} m², {_iou_text(judged, label)}"
+            f"{figures[label]['error_m2']['mean']:.1f} m², {_iou_text(row.judged, label)}"
             for label in LABELS
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -162,15 +170,12 @@ def draw_curves(folder: Path, rows: Sequence[Row], path: Path) -> None:
     error, quality, effort = figure.subplots(1, 3)
     base = rows[0]
     for tier in ("mask", "heads", "deep"):
-        own = [row for row in rows if row.name.startswith(f"{tier}-") and row.name.count("-") == 1]
-        own.sort(key=lambda row: int(row.facts["lots"]))
+        own = _by_dose(rows, tier)
         doses = [0, *(int(row.facts["lots"]) for row in own)]
         if own:
             error.plot(doses, [r.error_m2 for r in (base, *own)], marker="o", label=tier)
             quality.plot(doses, [r.iou for r in (base, *own)], marker="o", label=tier)
-    heads = [row for row in rows if row.name.startswith("heads-") and row.name.count("-") == 1]
-    heads.sort(key=lambda row: int(row.facts["lots"]))
-    old = [base, *heads]
+    old = [base, *_by_dose(rows, "heads")]
     quality.plot(
         [int(row.facts["lots"]) for row in old], [row.old_iou for row in old], "--", marker=".",
         label="heads, old county",
@@ -184,6 +189,12 @@ def draw_curves(folder: Path, rows: Sequence[Row], path: Path) -> None:
         axes.grid(alpha=0.3)
     _draw_effort(effort, folder)
     figure.savefig(path, dpi=_DPI)
+
+
+def _by_dose(rows: Sequence[Row], tier: str) -> list[Row]:
+    """The runs of a tier from which nothing was left out, by their corrected lots."""
+    own = [row for row in rows if row.name.startswith(f"{tier}-") and row.name.count("-") == 1]
+    return sorted(own, key=lambda row: int(row.facts["lots"]))
 
 
 def _draw_effort(axes: Any, folder: Path) -> None:  # noqa: ANN401  matplotlib's Axes
@@ -204,13 +215,12 @@ def _draw_effort(axes: Any, folder: Path) -> None:  # noqa: ANN401  matplotlib's
 def main() -> None:
     """Print the tables and the gates; draw curves.png of doses and turns."""
     folder = Path(sys.argv[1])
-    rows, answers = rows_of(folder), answers_of(RunResults(folder))
-    print("\n".join([*table(rows), "", *labels_table(answers)]))
-    for name, judged in answers.items():
-        if name != BASE:
-            gated = compare(answers[BASE], judged)
-            lines = gate_table([asdict(each) for each in gated.rows])
-            print("\n".join(["", name, *lines, gated.sentence, str(judged.thresholds)]))
+    rows = rows_of(folder)
+    print("\n".join([*table(rows), "", *labels_table(rows)]))
+    for row in rows:
+        if row.gated is not None:
+            lines = gate_table([asdict(each) for each in row.gated.rows])
+            print("\n".join(["", row.name, *lines, row.verdict, str(row.judged.thresholds)]))
     if (folder / "results" / f"{BASE}.json").exists():
         draw_curves(folder, rows, folder / "curves.png")
         print(f"\n{folder / 'curves.png'}")

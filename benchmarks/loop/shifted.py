@@ -17,9 +17,8 @@ from benchmarks.loop.known_lots import KnownLot
 from benchmarks.loop.reviewer import Effort
 from benchmarks.loop.runs import BASE, JudgedBy, LoopRun, RunResults
 from benchmarks.loop.sample_lots import sample_lots
-from benchmarks.loop.training_folder import keep_positives_only, write_training
+from benchmarks.loop.training_folder import write_training
 from detection.evaluation.evaluate import Evaluation
-from detection.training.sam3_decoder.chips import CHIPS_FILE
 
 _TRAIN_SEED, _VALIDATION_SEED, _TEST_SEED = 3101, 3102, 3103
 _REHEARSAL_SEED, _OLD_SEED = 3201, 3203
@@ -83,7 +82,7 @@ class ShiftedCounty:
             what: "" for all that is the default; "no rehearsal"; "no negatives": no known absence,
                 but rehearsal; "positives only": neither.
         """
-        name = "-".join([tier, str(dose), *what.split()])
+        name = run_name(dose, tier, what)
         has_negatives = what in ("", "no rehearsal")
         data = self._chips(f"corrected-{dose}", self._corrected[:dose], positives=not has_negatives)
         rehearsal = None
@@ -132,15 +131,12 @@ class ShiftedCounty:
         *,
         positives: bool = False,
     ) -> Path:
-        """The folder of chips, written once."""
+        """The folder of chips."""
         folder = self._folder / "data" / (f"{name}-positives" if positives else name)
-        chips = folder / "corrections"
-        if not (folder / "complete").exists():
-            judging = self._validation if validation is None else validation
-            write_training(folder, lots, judging)
-            if positives:
-                keep_positives_only(chips)
-            (folder / "complete").touch()
-        if not (chips / CHIPS_FILE).exists():
-            raise FileNotFoundError(f"{chips / CHIPS_FILE} is missing: delete {folder}")
-        return chips
+        judging = self._validation if validation is None else validation
+        return write_training(folder, lots, judging, positives_only=positives)
+
+
+def run_name(dose: int, tier: str, what: str) -> str:
+    """The name of a run, such as mask-10-no-rehearsal; see `ShiftedCounty.run`."""
+    return "-".join([tier, str(dose), *what.split()])

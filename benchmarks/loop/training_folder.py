@@ -11,20 +11,34 @@ from detection.training.sam3_decoder.chips import CHIPS_FILE
 from pipeline.learning.labelled_folder import write_labelled_folder
 from pipeline.store.objects.folder_or_bucket import open_objects
 
+_COMPLETE = "complete"
+
 
 def write_training(
-    folder: Path, train: Sequence[KnownLot], validation: Sequence[KnownLot] = ()
+    folder: Path,
+    train: Sequence[KnownLot],
+    validation: Sequence[KnownLot] = (),
+    *,
+    positives_only: bool = False,
 ) -> Path:
-    """Export lots, and write them as chips; returns the chips' folder.
+    """Export lots, and write them as chips, unless it was done before; returns the chips' folder.
+
+    Args:
+        positives_only: forget what is known to be absent.
 
     Raises:
         DetectionError: the imagery of a lot cannot be read.
         PipelineError: a file cannot be written.
     """
+    chips = folder / "corrections"
+    if (folder / _COMPLETE).exists():
+        return chips
     objects = open_objects(str(folder / "pairs"))
     manifest = export_lots(objects, {"train": train, "validation": validation})
-    chips = folder / "corrections"
     write_labelled_folder(objects, manifest, chips)
+    if positives_only:
+        keep_positives_only(chips)
+    (folder / _COMPLETE).touch()
     return chips
 
 

@@ -1,8 +1,7 @@
 """The colours of what differs from region to region: a palette for each style of a scene.
 
 `green` is a watered suburb. `dry` is one in a drought: lawns are brown, roofs are of clay tile
-and as brown, and leaves are olive. The ground plan of a seed is
-the same in every style.
+and as brown, and leaves are olive. The ground plan of a seed is the same in every style.
 """
 
 from __future__ import annotations

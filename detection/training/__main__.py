@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from detection.errors import DetectionError
 from detection.training.entry import TrainOptions, run_training
 from detection.training.loop import StepMetrics
+from detection.training.ranks import is_first_process
 from detection.training.recipes import RECIPE_NAMES
 from detection.training.settings import duration_s, pairs
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if state.ended == "profiled":
         return 0
-    if os.environ.get("RANK", "0") != "0":  # of torchrun: the first one reports
+    if not is_first_process():  # which reports
         return 0
     best = f"best {state.best} with score {state.best_score}" if state.best else "no proven weights"
     _say(f"{state.ended} after step {state.step}, {state.seconds:.0f} s; {best}")

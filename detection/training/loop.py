@@ -34,6 +34,7 @@ from detection.training.rank_agreement import (
 )
 from detection.training.ranks import ALONE, Ranks
 from detection.training.run_folder import RunFolder
+from detection.training.run_record import finite_or_null
 from detection.training.run_state import capture, exported_network, restore
 from detection.training.schedule import progress_at, rate_at
 from detection.training.settings import TrainingSettings
@@ -77,10 +78,10 @@ class StepMetrics:
             "step": self.step,
             "seconds": round(self.seconds, 3),
             "lr": self.rate,
-            "loss": _finite(self.loss),
-            "norm": _finite(self.norm),
+            "loss": finite_or_null(self.loss),
+            "norm": finite_or_null(self.norm),
             "skipped": self.skipped,
-            "terms": {name: _finite(value) for name, value in self.terms.items()},
+            "terms": {name: finite_or_null(value) for name, value in self.terms.items()},
         }
 
 
@@ -361,10 +362,6 @@ def uses_bf16(settings: TrainingSettings, device: torch.device) -> bool:
 
 def _all_finite(value: Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _ignore(_: object) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 
 from detection.errors import DetectionError
 from detection.training.atomic import new_folder, remove_folder, write_text
+from detection.training.run_record import finite_or_null
 from detection.training.task import SealsWeights
 
 if TYPE_CHECKING:
@@ -78,12 +79,8 @@ def prove(export: WeightsExport, network: nn.Module, folder: Path) -> Proof:
 def finite_row(proof: Proof) -> dict[str, Any]:
     """A proof for proofs.jsonl, with null for what is not finite."""
     row = asdict(proof)
-    row["figures"] = {name: _finite(value) for name, value in (proof.figures or {}).items()}
-    return {name: _finite(v) if isinstance(v, float) else v for name, v in row.items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    row["figures"] = {name: finite_or_null(value) for name, value in (proof.figures or {}).items()}
+    return {name: finite_or_null(v) if isinstance(v, float) else v for name, v in row.items()}
 
 
 def read_proof(folder: Path) -> Proof | None:

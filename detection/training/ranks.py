@@ -134,6 +134,16 @@ class Ranks:
 ALONE: Final = Ranks()
 
 
+def process_count() -> int:
+    """The number of processes that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of those that torchrun started, or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def open_ranks(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     """The ranks that torchrun started, and the device of this one.
@@ -144,8 +154,7 @@ def open_ranks(device: str | None) -> Iterator[tuple[Ranks, str | None]]:
     Raises:
         TrainingError: a machine has fewer GPUs than processes, or one GPU was named.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count <= 1:
+    if process_count() <= 1:
         yield ALONE, device
         return
     own = _device_of_rank(device, int(os.environ.get("LOCAL_RANK", "0")))

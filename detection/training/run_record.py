@@ -7,6 +7,7 @@ that was judged, also those that are not kept.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,11 @@ def read_best(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def finite_or_null(value: float) -> float | None:
+    """A number as JSON can have it: null if it is not finite."""
+    return value if math.isfinite(value) else None
 
 
 def append_metrics(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:

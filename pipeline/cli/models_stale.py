@@ -29,7 +29,8 @@ def stale(segmenter: str, county: str | None, as_json: bool) -> None:
     reviewed in full are left alone.
     """
     from detection.segmenters import build_segmenter
-    from pipeline.cli.stored import registry_file, registry_option_of
+    from pipeline.cli.stored import registry_option_of
+    from pipeline.county_entry import registry_file
     from pipeline.plurals import count_of
     from pipeline.settings import load_settings
     from pipeline.store.counties import bound_registry

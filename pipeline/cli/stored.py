@@ -52,7 +52,7 @@ def find_stored_county(name: str, registry: Path | None, settings: Settings) -> 
             registry file that it is from.
     """
     from parcels.errors import RegistryError
-    from pipeline.county_entry import find_county
+    from pipeline.county_entry import find_county, registry_file
 
     try:
         return find_county(name, registry or settings.registry)
@@ -76,14 +76,6 @@ def _stored_file(name: str, settings: Settings) -> Path | None:
             return None if conn is None else bound_registry(conn, name)
     except StoreError:
         return None  # the county is what is wrong first
-
-
-def registry_file(registry: Path | None) -> Path | None:
-    """The file as a county is bound to it; None for the shipped registry."""
-    from parcels.registry.load import default_registry
-
-    file = None if registry is None else registry.resolve()
-    return None if file == default_registry().resolve() else file
 
 
 def registry_option_of(registry: Path | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -98,10 +97,11 @@ def train(
     are in OUT/weights. Ctrl-C saves a checkpoint. Exits with 1 if no weights are proven.
     """
     from detection.training.entry import TrainOptions, run_training
+    from detection.training.ranks import process_count
     from detection.training.settings import duration_s, pairs
     from pipeline.report.training_curves import draw_curves
 
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if process_count() > 1:
         raise click.UsageError(
             "torchrun cannot start this command: start `-m detection.training` with it instead, as "
             "docs/training.md says"

@@ -6,13 +6,11 @@ import hashlib
 import json
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from sqlalchemy import Engine, event
 
 from detection import sample
 from detection.segmenters.landcover.weights import load_landcover, save_landcover
@@ -141,18 +139,3 @@ def little_county(folder: Path, keep: int | None = None) -> Path:
         f"    properties: {properties}\n"
     )
     return registry
-
-
-@contextmanager
-def statements(engine: Engine) -> Iterator[list[str]]:
-    """The statements that a block sends."""
-    sent: list[str] = []
-
-    def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
-        sent.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(engine, "before_cursor_execute", note)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from bigcounty import create_county
-from sqlalchemy import Connection, event, text
+from sentstatements import sent_statements
+from sqlalchemy import Connection, text
 
 from pipeline.store.database import Database
 from pipeline.store.reads.fully_reviewed import fully_reviewed_keys, reviewed_property
@@ -36,16 +35,10 @@ def large(conn: Connection) -> Connection:
 
 
 def test_no_statement_reads_the_detections_of_all(large: Connection, database: Database) -> None:
-    asked: list[tuple[str, Any]] = []
-
-    def listen(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        asked.append((statement, values))
-
-    event.listen(database.engine, "before_cursor_execute", listen)
-    found = new_corrections(large, [COUNTY], set())
-    keys = fully_reviewed_keys(large, COUNTY)
-    one = reviewed_property(large, keys[0])
-    event.remove(database.engine, "before_cursor_execute", listen)
+    with sent_statements(database.engine) as asked:
+        found = new_corrections(large, [COUNTY], set())
+        keys = fully_reviewed_keys(large, COUNTY)
+        one = reviewed_property(large, keys[0])
     lots = len(keys)
     assert found == [
         LabelCorrections("lawn", 0, lots, lots),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from registered import KEY, LANDCOVER, Registered, landcover_folder, little_county, pickled
-from registered import statements as statements_of
+from sentstatements import sent_statements
 from sqlalchemy import create_engine, text
 
 from detection.errors import SegmenterError
@@ -84,7 +84,7 @@ def test_a_promotion_is_picked_up_and_what_is_at_work_keeps_its_weights(
     registered.promote(one)
     new = holder.current()
     assert (new.weights_sha256, holder.current()) == (weights.one_sha256, new)
-    with statements_of(database.engine) as sent:
+    with sent_statements(database.engine) as sent:
         assert holder.current() is new
     assert len(sent) == 1, "nothing was promoted: one lookup"
     # The old one is whole: a batch that has it goes on.
@@ -144,7 +144,7 @@ def test_weights_that_fail_are_not_used_and_the_champion_stays(
     assert f"model {bad} of landcover cannot be used, so model {one} stays in use" in caplog.text
     assert why in caplog.text
     assert not canary.exists(), "code of the weights ran"
-    with statements_of(database.engine) as sent:
+    with sent_statements(database.engine) as sent:
         assert holder.current() is good
     assert len(sent) == 1, "it is not loaded again before the next promotion"
     assert _loads(database) == [(one, "loaded"), (bad, "failed")]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
 
 import pytest
 import shapely
 from recordingsource import ORIGIN, SOUTH, STEP, WEST, RecordingSource, inside, synthetic_rows
+from sentstatements import sent_statements
 from shapely import MultiPolygon, Point
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from parcels.addresses.site import SiteAddress
 from parcels.addresses.street_address import StreetAddress
@@ -421,18 +421,12 @@ def test_no_query_scans_a_complete_snapshot(database: Database) -> None:
     fetch_layer(RecordingSource(), layer)
     copy = layer.snapshot()
     assert copy is not None
-    asked: list[tuple[str, Any]] = []
-
-    def listen(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        asked.append((statement, values))
-
-    event.listen(database.engine, "before_cursor_execute", listen)
     points = [inside(1), inside(2)] * 5
-    copy.at_points(points)
-    copy.near_points(points, 40.0)
-    copy.with_ids(["001  00007"] * 10)
-    copy.with_addresses([StreetAddress("104", "OBRIEN ST", "OBRIEN")] * 10)
-    event.remove(database.engine, "before_cursor_execute", listen)
+    with sent_statements(database.engine) as asked:
+        copy.at_points(points)
+        copy.near_points(points, 40.0)
+        copy.with_ids(["001  00007"] * 10)
+        copy.with_addresses([StreetAddress("104", "OBRIEN ST", "OBRIEN")] * 10)
     with database.engine.connect() as conn:
         for statement, values in asked:
             rows = conn.exec_driver_sql(f"EXPLAIN (ANALYZE) {statement}", values).scalars()

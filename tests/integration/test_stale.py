@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 from lots import read_areas_m2
 from registered import KEY, LANDCOVER, Registered, landcover_folder, little_county, pickled
-from sqlalchemy import event, text
+from sentstatements import sent_statements
+from sqlalchemy import text
 
 from detection.segmenters.landcover.weights import load_landcover
 from pipeline import BatchReport, BatchRequest, run_batch
@@ -242,21 +243,15 @@ def test_few_stale_lots_among_many_are_found_by_the_index(database: Database) ->
 
 
 def test_many_stale_lots_are_not_a_list_that_each_lot_reads(database: Database) -> None:
-    asked: list[tuple[str, Any]] = []
-
-    def listen(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
-        asked.append((statement, values))
-
     with database.engine.begin() as conn:
         conn.exec_driver_sql(_FILL)
         conn.exec_driver_sql("ANALYZE lotline.measurement; ANALYZE lotline.property")
         conn.exec_driver_sql("SET LOCAL work_mem = '64kB'")  # 20,000 are then as 400,000 by default
         stale = older_weights(conn, "large", "landcover", "a" * 64)
-        event.listen(database.engine, "before_cursor_execute", listen)
         many = _MANY_LOTS - _MANY_LOTS // 200
-        assert queue.count_waiting(conn, "large", stale=stale) == many
-        assert queue.reset(conn, "large", scope="nothing", limit=10, stale=stale) == 10
-        event.remove(database.engine, "before_cursor_execute", listen)
+        with sent_statements(database.engine) as asked:
+            assert queue.count_waiting(conn, "large", stale=stale) == many
+            assert queue.reset(conn, "large", scope="nothing", limit=10, stale=stale) == 10
         for statement, values in asked:
             plan = "\n".join(conn.exec_driver_sql(f"EXPLAIN {statement}", values).scalars())
             assert "Materialize" not in plan, plan

@@ -15,11 +15,11 @@ import pytest
 import requests
 import shapely
 from click.testing import CliRunner
+from learningcounty import KEY, make_place
 from reviewers import PAGE_TEST, Reviewer
 from servers.panel import panel
 from sqlalchemy import text
 
-from detection import sample
 from detection.sample import SampleCounty
 from pipeline.cli.app import lotline
 from pipeline.errors import ModelError
@@ -29,7 +29,6 @@ from pipeline.store.reviews import full_reviews, verdicts
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 pytestmark = [pytest.mark.long, *PAGE_TEST]
 
-KEY, LOTS = "little", 12
 LABELS = ("lawn", "roof", "pool")
 TRAINING = (
     "--tier", "heads", "--device", "cpu", "--steps", "20", "--set", "views=2", "--set", "batch=2",
@@ -39,13 +38,7 @@ TRAINING = (
 
 @pytest.fixture
 def county(tmp_path: Path) -> tuple[Path, SampleCounty]:
-    made = sample.generate(tmp_path / "county", seed=7, lots=LOTS)
-    registry = tmp_path / "registry.yaml"
-    registry.write_text(
-        f'counties:\n  {KEY}:\n    path: {made.parcels}\n    imagery: {{path: "{made.imagery}"}}\n'
-        f"    properties: {made.properties}\n"
-    )
-    return registry, made
+    return make_place(tmp_path)
 
 
 @pytest.fixture
